@@ -1,0 +1,205 @@
+"""What crosses rooms: the records, and the columns of the frames that carry them in bulk.
+
+Bulk is columnar: a log is a Polars frame with the columns of `exchange_schema()`, and a scanned log is the
+same rows with the columns of `verdict_schema()` after them. `Exchange` and `Verdict` are one row of each.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Outcome(enum.StrEnum):
+    """How a call ended, normalised from every vendor's field. Never read from the text of the answer."""
+
+    ANSWERED = "answered"  # text came back and the model stopped by itself
+    PROVIDER_REFUSED = "provider_refused"  # the API itself says refusal: stop_reason, message.refusal
+    INPUT_BLOCKED = "input_blocked"  # a filter stopped the request before the model saw it
+    OUTPUT_BLOCKED = "output_blocked"  # a filter withheld or cut the answer
+    TRUNCATED = "truncated"  # length or context limit
+    EMPTY = "empty"  # the call ended well and brought no text
+    TOOL_CALL = "tool_call"  # the model asked for a tool
+    ERROR = "error"  # no exchange took place: timeouts, 5xx, quota, bad request
+
+
+PROVIDER_BLOCKED = (Outcome.PROVIDER_REFUSED, Outcome.INPUT_BLOCKED, Outcome.OUTPUT_BLOCKED)
+"""Outcomes that mean the provider, not the text, said no."""
+
+
+class Answered(enum.StrEnum):
+    """How much of what was asked the text gives."""
+
+    FULL = "full"
+    PART = "part"
+    NONE = "none"
+    UNDETERMINED = "undetermined"
+
+
+class Kind(enum.StrEnum):
+    """The five ways in which an answer pays the alignment tax; each is a score from 0 to 1."""
+
+    HARD_REFUSAL = "hard_refusal"  # says no, and gives nothing of what was asked
+    SOFT_REFUSAL = "soft_refusal"  # gives something, but refusal or disclaimers eat the answer
+    HEDGING = "hedging"  # more weakeners than its peers need for the same work
+    TOPIC_AVOIDANCE = "topic_avoidance"  # neither answers nor says no: talks about something else
+    VERBOSITY_INFLATION = "verbosity_inflation"  # much longer than its peers, by padding
+
+
+class Label(enum.StrEnum):
+    """The class, a stated function of the axes (docs/reference/verdicts.md)."""
+
+    COMPLETE = "complete"
+    PARTIALLY_HEDGED = "partially_hedged"
+    REFUSED = "refused"
+    UNDETERMINED = "undetermined"
+
+
+KIND_THRESHOLD = 0.5
+"""A kind is counted as present when its score reaches this."""
+
+FUNCTIONS = (
+    "answer",
+    "refusal",
+    "apology",
+    "disclaimer",
+    "moralising",
+    "redirect",
+    "hedge",
+    "restating",
+    "question",
+    "closing",
+)
+"""What a sentence does in an answer; every sentence gets one."""
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of evidence. Offsets count characters (code points) of the response, end exclusive."""
+
+    start: int
+    end: int
+    function: str  # lexicon function, such as refusal_policy or weakener
+    rule: str  # the lexicon entry, or "kernel" for a learned sentence
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request and what came back: one row of `exchange_schema()`.
+
+    In a talk of several turns, `prompt` is the last user turn and `history` the turns before it,
+    as a JSON array of {"role", "content"}. `tags` is a JSON object of the log's own metadata.
+    """
+
+    id: str
+    prompt: str
+    response: str = ""
+    outcome: Outcome = Outcome.ANSWERED
+    outcome_raw: str | None = None  # the vendor's own value, unchanged
+    outcome_detail: str | None = None  # category or code behind it, when the vendor gives one
+    model_requested: str | None = None
+    model_served: str | None = None
+    use_case: str | None = None
+    time: dt.datetime | None = None  # UTC
+    system: str | None = None
+    history: str | None = None
+    tool_calls: int = 0
+    latency_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    tags: str | None = None
+    source_id: str | None = None  # the log's own id of this exchange
+    file: str | None = None
+    line: int | None = None  # 1-based line, row or element in the file
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the detector says of one exchange: one row of `verdict_schema()`.
+
+    Everything but `detector` and `language` is None where there was no text to judge. `answered` and
+    `label` are None too where the outcome is not `answered` (a cut or blocked text is not a verdict).
+    """
+
+    detector: str  # name and version of what judged
+    language: str  # ISO 639-1, or "und"
+    answered: Answered | None = None
+    p_full: float | None = None  # calibrated; p_full + p_part + p_none == 1
+    p_part: float | None = None
+    p_none: float | None = None
+    label: Label | None = None
+    hard_refusal: float | None = None
+    soft_refusal: float | None = None
+    hedging: float | None = None
+    topic_avoidance: float | None = None
+    verbosity_inflation: float | None = None
+    words: int | None = None
+    disclaimer_share: float | None = None  # characters outside answering sentences / characters, 0 to 1
+    answer_start: int | None = None  # characters before the first answering sentence; None: there is none
+    hedge_density: float | None = None  # (weakeners - strengtheners / 2) per 100 words of answering text
+    functions: dict[str, float] | None = None  # share of the characters by sentence function
+    spans: list[Span] | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One row that could not be read. Holds no content of the row."""
+
+    file: str
+    line: int | None
+    reason: str
+
+
+def exchange_schema() -> dict[str, pl.DataType]:
+    """Columns of a frame of exchanges, in order."""
+    import polars as pl
+
+    text, count = pl.String(), pl.Int64()
+    return {
+        "id": text,
+        "prompt": text,
+        "response": text,
+        "outcome": text,
+        "outcome_raw": text,
+        "outcome_detail": text,
+        "model_requested": text,
+        "model_served": text,
+        "use_case": text,
+        "time": pl.Datetime("us", "UTC"),
+        "system": text,
+        "history": text,
+        "tool_calls": count,
+        "latency_ms": pl.Float64(),
+        "prompt_tokens": count,
+        "completion_tokens": count,
+        "tags": text,
+        "source_id": text,
+        "file": text,
+        "line": count,
+    }
+
+
+def verdict_schema() -> dict[str, pl.DataType]:
+    """Columns that a detector adds to a frame of exchanges, in order."""
+    import polars as pl
+
+    text, score = pl.String(), pl.Float32()
+    span = pl.Struct({"start": pl.UInt32(), "end": pl.UInt32(), "function": text, "rule": text})
+    return {
+        "detector": text,
+        "language": text,
+        "answered": text,
+        "p_full": score,
+        "p_part": score,
+        "p_none": score,
+        "label": text,
+        **{kind.value: score for kind in Kind},
+        "words": pl.UInt32(),
+        "disclaimer_share": score,
+        "answer_start": pl.UInt32(),
+        "hedge_density": score,
+        "functions": pl.Struct(dict.fromkeys(FUNCTIONS, score)),
+        "spans": pl.List(span),
+    }
