@@ -1,0 +1,112 @@
+"""Which rows the page shows as examples, and their texts: drawn evenly over kinds and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from ..estimate import slice_columns
+from ..types import KIND_THRESHOLD, PROVIDER_BLOCKED, Kind, Label, Outcome
+
+STRATA = (  # in this order they take turns
+    *(kind.value for kind in Kind),
+    Label.REFUSED.value,
+    Label.PARTIALLY_HEDGED.value,
+    "provider_blocked",
+    Label.UNDETERMINED.value,
+    Label.COMPLETE.value,
+    "other",
+)
+FETCHED = 20_000  # characters of one response that are read at all
+FETCHED_HISTORY = 200_000
+
+_KINDS = [kind.value for kind in Kind]
+
+
+def draw(verdicts: pl.LazyFrame, by: Sequence[str], count: int) -> list[str]:
+    """
+    The ids of at most `count` rows, the same ones each time.
+
+    Within every kind and slice rows are drawn at random; the list lets the kinds take turns, and within a kind
+    the slices. Failed calls are never drawn.
+    """
+    slices = _slice_expressions(verdicts, by)
+    keys = ["stratum", *(f"slice_{at}" for at in range(len(slices)))]
+    drawn = (
+        verdicts.filter(pl.col("outcome") != Outcome.ERROR)
+        .select("id", _stratum().alias("stratum"), *slices)
+        .group_by(keys)
+        .agg(pl.col("id").bottom_k_by(pl.col("id").hash(), count))
+        .explode("id")
+        .unique("id")
+        .collect(engine="streaming")
+    )
+    order = pl.col("id").hash()
+    return (
+        drawn.sort(order)
+        .with_columns(place=pl.int_range(pl.len()).over(keys))
+        .sort("place", order)
+        .with_columns(turn=pl.int_range(pl.len()).over("stratum"))
+        .sort("turn", pl.col("stratum").cast(pl.Enum(STRATA)))
+        .head(count)["id"]
+        .to_list()
+    )
+
+
+def _stratum() -> pl.Expr:
+    """What a row is an example of: its strongest kind, else how it ended, else its label."""
+    scores = pl.concat_list(pl.col(name).fill_null(0) for name in _KINDS)
+    kind = scores.list.arg_max().replace_strict(list(range(len(_KINDS))), _KINDS, return_dtype=pl.String)
+    outcome, label = pl.col("outcome"), pl.col("label")
+    return (
+        pl.when(outcome.is_in([value.value for value in PROVIDER_BLOCKED]))
+        .then(pl.lit("provider_blocked"))
+        .when(outcome != Outcome.ANSWERED)
+        .then(pl.lit("other"))
+        .when(pl.max_horizontal(_KINDS) >= KIND_THRESHOLD)
+        .then(kind)
+        .when(label.is_in([value.value for value in Label]))
+        .then(label)
+        .otherwise(pl.lit(Label.UNDETERMINED.value))
+    )
+
+
+def _slice_expressions(verdicts: pl.LazyFrame, by: Sequence[str]) -> list[pl.Expr]:
+    columns = slice_columns(by, verdicts.collect_schema())
+    return [column.cast(pl.String).alias(f"slice_{at}") for at, column in enumerate(columns)]
+
+
+def fetch(verdicts: pl.LazyFrame, by: Sequence[str], ids: list[str]) -> list[dict[str, Any]]:
+    """The drawn rows in the order of `ids`, with no text longer than FETCHED characters."""
+    response, names = pl.col("response").fill_null(""), verdicts.collect_schema().names()
+    # A long text is opened where its evidence starts, because nothing in front of it explains the verdict.
+    length = response.str.len_chars()
+    first = pl.col("spans").list.eval(pl.element().struct.field("start")).list.min().fill_null(0)
+    offset = (
+        pl.when(length <= FETCHED)
+        .then(0)
+        .otherwise((first.cast(pl.Int64) - 1000).clip(0, length.cast(pl.Int64)))
+    )
+    content = [
+        (pl.col(name).fill_null("").str.head(most) if name in names else pl.lit("")).alias(name)
+        for name, most in (("prompt", FETCHED), ("system", FETCHED), ("history", FETCHED_HISTORY))
+    ]
+    kept = ["id", "outcome", "outcome_raw", "time", "file", "line", "language", "answered", "label"]
+    kept += ["p_full", "p_part", "p_none", *_KINDS, "words", "disclaimer_share"]
+    kept += ["answer_start", "hedge_density", "spans"]
+    rows = (
+        verdicts.filter(pl.col("id").is_in(ids))
+        .select(
+            *kept,
+            *content,
+            *_slice_expressions(verdicts, by),
+            response.str.slice(offset, FETCHED).alias("response"),
+            length.alias("length"),
+            offset.alias("offset"),
+        )
+        .collect(engine="streaming")
+    )
+    found = {row["id"]: row for row in rows.iter_rows(named=True)}
+    return [found[id_] for id_ in ids]

@@ -1,0 +1,182 @@
+"""The report: findings, charts and examples put together into one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import functools
+import hashlib
+import importlib.resources
+import os
+import pathlib
+import secrets
+from collections.abc import Sequence
+
+import jinja2
+import msgspec
+import polars as pl
+from markupsafe import Markup
+
+from .. import __version__
+from ..errors import InputError
+from ..types import KIND_THRESHOLD, Kind, Problem
+from . import figures, wording
+from .charts import bar, nice_top
+from .examples import Example, collect_examples
+from .findings import SLICES_SHOWN, Findings, find, open_verdicts
+from .text import visible
+
+PAGE = 20  # examples at a time
+PROBLEMS_SHOWN = 200
+FEW = 30  # slices with fewer counted calls are marked
+
+_TEMPLATES = importlib.resources.files(__package__) / "templates"
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reader of the log reported beside the rows."""
+
+    problems: tuple[Problem, ...]
+    skipped: int
+    not_calls: int
+    source: str
+
+
+def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but two have a default
+    verdicts: pl.DataFrame | pl.LazyFrame | str | pathlib.Path,
+    out: str | pathlib.Path,
+    *,
+    by: Sequence[str] = ("use_case", "model"),
+    problems: Sequence[Problem] = (),
+    skipped: int = 0,
+    not_calls: int = 0,
+    source: str = "",
+    examples: int = 400,
+) -> pathlib.Path:
+    """Write the report to `out`, in one step, and return its path.
+
+    `verdicts` is a scanned log: a frame, a lazy frame, or the path of a Parquet file. A file or lazy frame is
+    read about a dozen times, column by column, and never held in memory as a whole. Where it has no
+    `response` column the page says so and shows no examples.
+
+    `by` names the slices (columns, `model` for served else requested, or `tags.KEY`). `problems` are rows that
+    could not be read, `skipped` how many they are in all, `not_calls` records of the log that are no model
+    calls. `source` says in the title what was scanned. At most `examples` exchanges are quoted; they contain
+    what people wrote, so the file deserves the care the log deserves.
+
+    Raises InputError for an empty or foreign frame, unknown names in `by`, or an `out` that cannot be written.
+    """
+    frame = open_verdicts(verdicts)
+    findings = find(frame, by)
+    shown = collect_examples(frame, by, examples)
+    reading = Reading(
+        problems=tuple(problems), skipped=max(skipped, len(problems)), not_calls=not_calls, source=source
+    )
+    stored = "response" in frame.collect_schema()
+    return _write(pathlib.Path(out), render(findings, shown, reading, by=by, stored=stored))
+
+
+def render(
+    findings: Findings, examples: Sequence[Example], reading: Reading, *, by: Sequence[str], stored: bool
+) -> str:
+    """The page as text. `stored` says whether the log holds responses at all."""
+    css, js = Markup(_file("page.css")), Markup(_file("page.js"))  # noqa: S704 - our own files
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            css=css,
+            js=js,
+            policy=_policy(css, js),
+            findings=findings,
+            total=findings.total,
+            examples=examples,
+            choices=_choices(examples, len(by)),
+            reading=reading,
+            by=by,
+            stored=stored,
+            timeline=findings.timeline and figures.time_figure(findings.timeline),
+            kinds_top=_kinds_top(findings),
+            version=__version__,
+            written=dt.datetime.now(dt.UTC),
+        )
+    )
+
+
+def _choices(examples: Sequence[Example], slices: int) -> dict[str, list[str]]:
+    """What the example filters offer: values that occur, verdicts in the order of the charts."""
+    order = [*figures.OUTCOMES, "empty", "tool_call"]
+    return {
+        "verdict": sorted({example.verdict for example in examples}, key=order.index),
+        "kind": [kind.value for kind in Kind if any(kind in example.kinds for example in examples)],
+        **{f"slice{at}": sorted({example.slices[at] for example in examples}) for at in range(slices)},
+    }
+
+
+def _kinds_top(findings: Findings) -> float:
+    rows = [findings.total, *(row for slices in findings.slices for row in slices.rows)]
+    return nice_top(max((row[kind] or 0.0 for row in rows for kind in Kind), default=0.0))
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_file),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": wording.percent,
+        "count": wording.count,
+        "day": wording.day,
+        "words": wording.words,
+        "plural": wording.plural,
+        "slice_name": wording.slice_name,
+        "visible": visible,
+    }
+    environment.globals |= {
+        "wording": wording,
+        "figures": figures,
+        "bar": bar,
+        "Kind": Kind,
+        "PAGE": PAGE,
+        "FEW": FEW,
+        "KIND_THRESHOLD": KIND_THRESHOLD,
+        "PROBLEMS_SHOWN": PROBLEMS_SHOWN,
+        "SLICES_SHOWN": SLICES_SHOWN,
+    }
+    return environment
+
+
+def _file(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _policy(css: str, js: str) -> str:
+    """Nothing may be fetched, and only our own style and script run: by hash, whatever the log holds."""
+    style, script = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js)
+    )
+    return (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _write(out: pathlib.Path, page: str) -> pathlib.Path:
+    """All or nothing: a reader never sees half a page, and a failure leaves the old one."""
+    draft = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(page, encoding="utf-8", newline="\n")
+        os.replace(draft, out)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise InputError(
+            f"the report cannot be written: {error.strerror}",
+            where=str(out),
+            remedy="give a file in a folder you may write to",
+        ) from error
+    return out
