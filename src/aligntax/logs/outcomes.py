@@ -1,0 +1,187 @@
+"""How a call ended: every vendor's fields, one `Outcome`.
+
+Pure functions over plain values; nothing here reads an answer's wording, except that a text which is
+nothing but a filter's placeholder ("[CONTENT_FILTERED]") is taken for what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from ..types import Outcome
+
+
+class Ending(NamedTuple):
+    """`outcome`, the vendor's own value (unchanged), and the category or code behind it."""
+
+    outcome: Outcome
+    raw: str | None
+    detail: str | None
+
+
+ENDED_BY_ITSELF = frozenset(
+    # OpenAI chat and Responses, Mistral, vLLM, Gemini
+    ["stop", "completed", "complete", "eos", "eos_token", "finished", "success"]
+    # Anthropic; Bedrock uses the same words. pause_turn: a server tool runs on, the text so far stands
+    + ["end_turn", "stop_sequence", "pause_turn"]
+)
+"""Values that say nothing but "the model stopped": the content then decides (text, tool call, nothing)."""
+
+OUTCOMES: dict[str, Outcome] = {
+    # OpenAI, Azure, vLLM, Mistral, LiteLLM
+    "length": Outcome.TRUNCATED,
+    "max_output_tokens": Outcome.TRUNCATED,
+    "model_length": Outcome.TRUNCATED,
+    "content_filter": Outcome.OUTPUT_BLOCKED,
+    "tool_calls": Outcome.TOOL_CALL,
+    "function_call": Outcome.TOOL_CALL,
+    "error": Outcome.ERROR,
+    "failed": Outcome.ERROR,
+    "cancelled": Outcome.ERROR,
+    "abort": Outcome.ERROR,
+    "timeout": Outcome.ERROR,
+    # Anthropic
+    "max_tokens": Outcome.TRUNCATED,
+    "model_context_window_exceeded": Outcome.TRUNCATED,
+    "tool_use": Outcome.TOOL_CALL,
+    "refusal": Outcome.PROVIDER_REFUSED,
+    # Gemini
+    "safety": Outcome.OUTPUT_BLOCKED,
+    "recitation": Outcome.OUTPUT_BLOCKED,
+    "blocklist": Outcome.OUTPUT_BLOCKED,
+    "prohibited_content": Outcome.OUTPUT_BLOCKED,
+    "spii": Outcome.OUTPUT_BLOCKED,
+    "image_safety": Outcome.OUTPUT_BLOCKED,
+    "image_prohibited_content": Outcome.OUTPUT_BLOCKED,
+    "model_armor": Outcome.OUTPUT_BLOCKED,
+    "malformed_function_call": Outcome.ERROR,
+    "unexpected_tool_call": Outcome.ERROR,
+    # Bedrock
+    "guardrail_intervened": Outcome.OUTPUT_BLOCKED,
+    "content_filtered": Outcome.OUTPUT_BLOCKED,
+    "malformed_model_output": Outcome.ERROR,
+    "malformed_tool_use": Outcome.ERROR,
+    # Cohere
+    "error_toxic": Outcome.OUTPUT_BLOCKED,
+    "error_limit": Outcome.TRUNCATED,
+    "user_cancel": Outcome.ERROR,
+    # What gateways and evaluation tools write
+    "blocked": Outcome.OUTPUT_BLOCKED,
+    "moderation": Outcome.OUTPUT_BLOCKED,
+    "tool_call": Outcome.TOOL_CALL,
+    "truncated": Outcome.TRUNCATED,
+}
+"""Finish values in lower case with `_` for `-`, `.` and blanks. The vendors' words do not collide."""
+
+_BLOCK_CODE = re.compile(
+    r"content_?filter|content_?policy_?violation|responsible_?ai_?policy|data_?inspection_?failed|cyber_policy"
+    r"|safety_violation|prohibited_content|sensitive_words?|content management policy|content filtering policy",
+    re.IGNORECASE,
+)
+# Words that a service in trouble may use of itself as well ("guardrail timed out"): believed of 4xx alone.
+_BLOCK_WORD = re.compile(
+    r"flagged|moderation|guardrail|usage polic|content_policy|inappropriate content|safety system",
+    re.IGNORECASE,
+)
+_BLOCKED_OUTPUT = re.compile(
+    r"output (?:data|text|was)?\s?(?:may|blocked|contain)|output blocked|generated (?:text|content)|flagged_?output",
+    re.IGNORECASE,
+)
+_MARKER = re.compile(
+    r"\s*[\[<(*_]*\s*(?:content|output|response|message)[ _-](?:filter(?:ed)?|blocked|removed|withheld)"
+    r"(?: by [\w ]{1,40})?\s*[\])>*_.]*\s*",
+    re.IGNORECASE,
+)
+_MARKED = re.compile(r"\s*[\[<(*_]")
+_LONGEST_MARKER = 80
+_LONGEST_DETAIL = 80
+
+
+def classify(
+    raw: str | None,
+    text: str,
+    *,
+    refused: bool = False,
+    tool_calls: int = 0,
+    status: int | None = None,
+    error: Any = None,
+    block_reason: str | None = None,
+    detail: str | None = None,
+) -> Ending:
+    """The `Ending` of one call.
+
+    `raw` is the finish or stop reason, `text` what came back, `refused` whether the vendor put that text
+    into a refusal field or part, `status` the HTTP status, `error` the error body or message,
+    `block_reason` Gemini's `promptFeedback.blockReason`, `detail` the vendor's own category.
+
+    An error wins over a finish reason, a policy block over an error; then the finish reason; and where
+    that only says "stopped", or is unknown or absent, what came back decides. Unknown values are kept.
+    """
+    if block_reason:
+        return Ending(Outcome.INPUT_BLOCKED, raw or block_reason, detail or block_reason)
+    if error or (status is not None and status >= 400):
+        return _failed(raw, text, status, error, detail)
+    word = re.sub(r"[\s.\-]+", "_", raw.strip().lower()) if raw else ""
+    word = word.removeprefix("finish_reason_").removeprefix("finishreason_")
+    if is_filter_marker(text):
+        return Ending(Outcome.OUTPUT_BLOCKED, raw, detail or "filter marker in place of the text")
+    known = None if word in ENDED_BY_ITSELF else OUTCOMES.get(word)
+    if known is not None:
+        return Ending(known, raw, detail)
+    if refused:
+        return Ending(Outcome.PROVIDER_REFUSED, raw, detail or "refusal field")
+    if text and not text.isspace():
+        return Ending(Outcome.ANSWERED, raw, detail)
+    return Ending(Outcome.TOOL_CALL if tool_calls else Outcome.EMPTY, raw, detail)
+
+
+def is_filter_marker(text: str) -> bool:
+    """Whether the text is nothing but a filter's placeholder, such as "[CONTENT_FILTERED]"."""
+    return len(text) <= _LONGEST_MARKER and bool(_MARKED.match(text) and _MARKER.fullmatch(text))
+
+
+def _failed(raw: str | None, text: str, status: int | None, error: Any, detail: str | None) -> Ending:
+    code, signs = _signs(error)
+    value = raw or code or (str(status) if status is not None else None)
+    trouble = status is not None and (status >= 500 or status in {408, 429})
+    if _BLOCK_CODE.search(signs) or (not trouble and _BLOCK_WORD.search(signs)):
+        cut = bool(text) or bool(_BLOCKED_OUTPUT.search(signs))
+        blocked = Outcome.OUTPUT_BLOCKED if cut else Outcome.INPUT_BLOCKED
+        return Ending(blocked, value, detail or code)
+    return Ending(Outcome.ERROR, value, detail or code)
+
+
+def _signs(error: Any) -> tuple[str | None, str]:
+    """The innermost code of an error body, and all its codes and messages in one line for matching."""
+    found: list[str] = []
+    codes: list[str] = []
+
+    def walk(value: Any, depth: int) -> None:
+        if isinstance(value, str):
+            found.append(value[:2000])
+        elif isinstance(value, dict) and depth < 6:
+            for key in (
+                "code",
+                "type",
+                "message",
+                "raw",
+                "reasons",
+                "error",
+                "innererror",
+                "metadata",
+                "body",
+            ):
+                inner = value.get(key)
+                if key in {"code", "type"} and isinstance(inner, str | int) and not isinstance(inner, bool):
+                    codes.append(str(inner)[:_LONGEST_DETAIL])
+                walk(inner, depth + 1)
+        elif isinstance(value, list):
+            for inner in value[:20]:
+                walk(inner, depth + 1)
+
+    walk(error, 0)
+    words = [code for code in codes if not code.isdigit() and code != "error"]
+    blocked = [code for code in words if _BLOCK_CODE.search(code)]
+    code = next(iter(blocked or words or codes), None)
+    return code, " ".join(found)

@@ -1,0 +1,226 @@
+"""From what the caller names to opened streams: files, folders, globs, stdin; gzip, zstd; UTF-16."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import InputError
+
+STDIN = "-"
+_BUFFER = 2**20
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+BROKEN = (OSError, EOFError, zlib.error)
+"""What reading a damaged or unreadable file raises."""
+
+PathName = str | PathLike[str]
+
+
+def expand(paths: PathName | Iterable[PathName]) -> list[str]:
+    """The files meant, without repeats: folders in full and sorted, globs sorted; "-" stays.
+
+    Raises InputError for a path that is not there, a pattern that matches nothing and a folder without files.
+    """
+    named = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    if not named:
+        raise InputError("no log was named", remedy="name a file, a folder, a glob or - for standard input")
+    files: dict[str, None] = {}
+    for name in map(str, named):
+        files.update(dict.fromkeys([STDIN] if name == STDIN else _files_of(name)))
+    return list(files)
+
+
+def _files_of(name: str) -> list[str]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        inside = (found for found in sorted(path.rglob("*")) if found.is_file())
+        files = [str(found) for found in inside if not _hidden(found.relative_to(path))]
+        if not files:
+            raise InputError(
+                "the folder holds no files", where=name, remedy="name the folder that holds the logs"
+            )
+        return files
+    if path.exists():
+        return [str(path)]
+    files = [found for found in sorted(glob.glob(str(path), recursive=True)) if Path(found).is_file()]
+    if not files:
+        what = "no file matches the pattern" if glob.has_magic(name) else "there is no such file or folder"
+        raise InputError(what, where=name, remedy="check the path")
+    return files
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+class _Counted(io.RawIOBase):
+    """A raw stream that says how many bytes were taken from it."""
+
+    def __init__(self, raw: BinaryIO, count: Callable[[int], None]) -> None:
+        self._raw, self._count = raw, count
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._raw.read(len(buffer))
+        buffer[: len(data)] = data
+        self._count(len(data))
+        return len(data)
+
+    def close(self) -> None:
+        if self._raw is not sys.stdin.buffer:
+            self._raw.close()
+        super().close()
+
+
+class _Converted(io.RawIOBase):
+    """A raw stream of what a step makes of another one: decompressed, or in another encoding.
+
+    `step(data)` gives what follows from more input, and is called with b"" once at the end.
+    """
+
+    def __init__(self, inner: BinaryIO, step: Callable[[bytes], bytes], chunk: int = 2**16) -> None:
+        self._inner, self._step, self._chunk = inner, step, chunk
+        self._ready = memoryview(b"")
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready and not self._ended:
+            data = self._inner.read(self._chunk)
+            self._ended = not data
+            self._ready = memoryview(self._step(data))
+        taken = min(len(buffer), len(self._ready))
+        buffer[:taken] = self._ready[:taken]
+        self._ready = self._ready[taken:]
+        return taken
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+class Peeked(io.RawIOBase):
+    """A stream whose first bytes were looked at: `head` holds them, and reading starts with them again."""
+
+    def __init__(self, inner: io.BufferedReader, size: int) -> None:
+        self._inner = inner
+        self._failed: Exception | None = None
+        head = bytearray()
+        while len(head) < size:
+            try:
+                data = inner.read1(size - len(head))
+            except BROKEN as error:  # raised again where reading comes to this point
+                self._failed = error
+                break
+            if not data:
+                break
+            head += data
+        self.head = bytes(head)
+        self._ready = memoryview(self.head)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._ready:
+            if self._failed:
+                raise self._failed
+            return self._inner.readinto1(buffer)
+        taken = min(len(buffer), len(self._ready))
+        buffer[:taken] = self._ready[:taken]
+        self._ready = self._ready[taken:]
+        return taken
+
+
+def _zstd_step() -> Callable[[bytes], bytes]:
+    """Decompress frames one after another; unlike zstandard's own reader, notice a frame that is cut off."""
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor()
+    frame = decompressor.decompressobj()
+    fed = False
+
+    def step(data: bytes) -> bytes:
+        nonlocal frame, fed
+        if not data and fed and not frame.eof:
+            raise EOFError
+        out = []
+        while data:
+            if frame.eof:
+                frame, fed = decompressor.decompressobj(), False
+            try:
+                out.append(frame.decompress(data))
+            except zstandard.ZstdError:
+                raise OSError("damaged zstd data") from None
+            fed = True
+            data = frame.unused_data if frame.eof else b""
+        return b"".join(out)
+
+    return step
+
+
+def _utf8_step(encoding: str) -> Callable[[bytes], bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    return lambda data: decoder.decode(data, final=not data).encode()
+
+
+def open_stream(name: str, count: Callable[[int], None]) -> tuple[io.BufferedReader, bool]:
+    """The file's bytes, decompressed and in UTF-8 without a byte order mark, and whether they are the file's own.
+
+    `count` is told of the bytes read, before decompression. Raises InputError when the file cannot be opened.
+    """
+    try:
+        raw: BinaryIO = sys.stdin.buffer if name == STDIN else open(name, "rb", buffering=0)  # noqa: SIM115
+    except OSError as error:
+        raise InputError(
+            f"cannot be opened: {error.strerror}", where=name, remedy="check its permissions"
+        ) from None
+    stream = io.BufferedReader(_Counted(raw, count), _BUFFER)
+    own = name != STDIN
+    magic = stream.peek(4)[:4]
+    if magic.startswith(_GZIP):
+        stream, own = io.BufferedReader(_gzip(stream), _BUFFER), False
+    elif magic == _ZSTD:
+        # small steps: one byte of zstd may stand for 30 kB of text
+        stream, own = io.BufferedReader(_Converted(stream, _zstd_step(), 2**13), _BUFFER), False
+    head = stream.peek(64)[:64]
+    if encoding := _wide_encoding(head):
+        return io.BufferedReader(_Converted(stream, _utf8_step(encoding)), _BUFFER), False
+    if head.startswith(codecs.BOM_UTF8):
+        stream.read(3)
+    return stream, own
+
+
+def _gzip(stream: io.BufferedReader) -> io.RawIOBase:
+    return gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[return-value]
+
+
+def _wide_encoding(head: bytes) -> str | None:
+    """UTF-16 or UTF-32, by byte order mark or, in text of few scripts, by where the NUL bytes stand."""
+    for mark, encoding in (
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF32_BE, "utf-32"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if head.startswith(mark):
+            return encoding
+    pairs = len(head) // 2
+    if pairs >= 4 and head[: 2 * pairs : 2].count(0) == 0 and head[1 : 2 * pairs : 2].count(0) == pairs:
+        return "utf-16-le"
+    if pairs >= 4 and head[: 2 * pairs : 2].count(0) == pairs and head[1 : 2 * pairs : 2].count(0) == 0:
+        return "utf-16-be"
+    return None

@@ -1,0 +1,252 @@
+"""Plain tables and records: one row an exchange, columns found by their usual names or by a mapping."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import InputError
+from ..types import Outcome
+from .outcomes import classify
+from .rows import Row
+from .source import BadRow, Source
+from .turns import answer_of, as_messages, split, text_of
+from .values import as_int, as_text, field_value, look_up
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "input", "question", "request", "query", "user_prompt", "user_message", "user_input")
+    + ("input_text", "prompt_text", "instruction", "human", "user"),
+    "response": ("response", "output", "answer", "completion", "reply", "generated_text", "generation")
+    + (
+        "model_output",
+        "model_response",
+        "response_text",
+        "output_text",
+        "assistant_response",
+        "assistant",
+        "generated",
+    ),
+    "outcome": ("outcome",),
+    "outcome_raw": ("outcome_raw", "finish_reason", "stop_reason", "finish_reasons", "finish"),
+    "outcome_detail": ("outcome_detail", "finish_detail", "stop_details"),
+    "model_requested": (
+        "model_requested",
+        "requested_model",
+        "request_model",
+        "model",
+        "model_name",
+        "model_id",
+    )
+    + ("engine", "deployment"),
+    "model_served": ("model_served", "served_model", "response_model"),
+    "use_case": (
+        "use_case",
+        "usecase",
+        "feature",
+        "app",
+        "application",
+        "app_name",
+        "product",
+        "service",
+        "workflow",
+    ),
+    "time": (
+        "time",
+        "timestamp",
+        "created_at",
+        "created",
+        "ts",
+        "datetime",
+        "date",
+        "start_time",
+        "request_time",
+    )
+    + ("logged_at", "started_at"),
+    "system": ("system", "system_prompt", "system_message", "system_instruction"),
+    "history": ("history", "conversation_history", "chat_history"),
+    "tool_calls": ("tool_calls", "tool_call_count"),
+    "latency_ms": ("latency_ms", "duration_ms", "response_time_ms", "elapsed_ms"),
+    "prompt_tokens": ("prompt_tokens", "input_tokens", "tokens_in", "n_prompt_tokens"),
+    "completion_tokens": ("completion_tokens", "output_tokens", "tokens_out", "n_completion_tokens"),
+    "tags": ("tags", "metadata"),
+    "source_id": (
+        "source_id",
+        "id",
+        "request_id",
+        "exchange_id",
+        "custom_id",
+        "call_id",
+        "uuid",
+        "message_id",
+    ),
+    "status": ("status_code", "http_status", "status"),
+    "error": ("error", "error_message", "exception"),
+    "refusal": ("refusal",),
+}
+"""Exchange column -> names it goes by, best first. status, error and refusal feed the outcome."""
+
+OTHER_NAMES = {
+    "id": "source_id",
+    "model": "model_requested",
+    "finish_reason": "outcome_raw",
+    "app": "use_case",
+}
+"""What people write for an exchange column in a mapping."""
+
+_NOT_NAMES = re.compile(r"[^a-z0-9]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_OUTCOMES = frozenset(outcome.value for outcome in Outcome)
+_SHOWN_COLUMNS = 30
+
+
+def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """The mapping with exchange columns by their own names; InputError for one that does not exist."""
+    known = {OTHER_NAMES.get(column, column): path for column, path in columns.items()}
+    if wrong := sorted(set(known) - set(ALIASES)):
+        raise InputError(
+            f"no exchange column is named {', '.join(wrong)}",
+            where="column mapping",
+            remedy=f"map one of: {', '.join(ALIASES)}",
+        )
+    return known
+
+
+def plan(names: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Exchange column -> the log's name or dotted path, for a log with these names.
+
+    Raises BadRow, with the names found and the remedy, when there is no prompt or no response.
+    """
+    names = list(names)
+    by_alias: dict[str, str] = {}
+    for name in names:
+        by_alias.setdefault(_NOT_NAMES.sub("_", _CAMEL.sub("_", name).lower()).strip("_"), name)
+    taken = set(columns.values())
+    found = dict(columns)
+    for column, aliases in ALIASES.items():
+        if column in found:
+            continue
+        for alias in aliases:
+            if (name := by_alias.get(alias)) is not None and name not in taken:
+                found[column] = name
+                taken.add(name)
+                break
+    if "messages" in names and "prompt" not in columns:
+        found["prompt"] = "messages"
+    missing = [column for column in ("prompt", "response") if column not in found]
+    if missing and not (missing == ["response"] and found.get("prompt") == "messages"):
+        raise BadRow(missing_reason(missing, names))
+    return found
+
+
+def missing_reason(missing: list[str], names: list[str]) -> str:
+    """What is missing, the columns that are there, and how to map them."""
+    shown = ", ".join(name[:40] for name in names[:_SHOWN_COLUMNS]) or "none"
+    more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+    remedy = " ".join(f"--map {column}=COLUMN" for column in missing)
+    return f"no column for {' and '.join(missing)}; found: {shown}{more}; name it with {remedy}"
+
+
+class PlainRecords:
+    """Converts records with any keys; the mapping is worked out once for each set of keys."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self._columns = columns
+        self._plans: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+
+    def __call__(self, record: dict[str, Any], source: Source) -> list[Row]:
+        keys = tuple(record)
+        if (pairs := self._plans.get(keys)) is None:
+            pairs = list(plan(keys, self._columns).items())
+            if len(self._plans) < 1000:
+                self._plans[keys] = pairs
+        fields = {column: record[name] if name in record else look_up(record, name) for column, name in pairs}
+        return [_row(fields, record)]
+
+
+def _row(fields: dict[str, Any], record: dict[str, Any]) -> Row:
+    asked, said = fields["prompt"], fields.get("response")
+    row: Row = {}
+    if not isinstance(asked, str) or asked[:1] in {"[", "{"}:
+        said = _read_messages(asked, said, row)
+    else:
+        row["prompt"] = asked
+    text, refused, calls = (said, False, 0) if isinstance(said, str) else answer_of(said)
+    if fields.get("refusal"):
+        refusal = text_of(fields["refusal"])
+        text, refused = f"{text}\n\n{refusal}" if text else refusal, True
+    row["response"] = text
+    if (tools := fields.get("tool_calls")) is not None:
+        calls = len(tools) if isinstance(tools, list) else as_int(tools) or calls
+    row["tool_calls"] = calls
+    _set_outcome(row, fields, refused)
+    for column, value in fields.items():
+        if column not in _DONE and value is not None:
+            row[column] = field_value(column, value)  # type: ignore[literal-required]
+    if "source_id" in record and "id" in record:
+        row["id"] = as_text(record["id"])
+    return row
+
+
+_DONE = frozenset(
+    {
+        "prompt",
+        "response",
+        "tool_calls",
+        "outcome",
+        "outcome_raw",
+        "outcome_detail",
+        "status",
+        "error",
+        "refusal",
+    }
+)
+
+
+def _read_messages(asked: Any, said: Any, row: Row) -> Any:
+    """Fill the row from a prompt that is messages or something else than text; returns the answer."""
+    messages = as_messages(asked)
+    if messages is None:
+        row["prompt"] = text_of(asked)
+        return said
+    if said is None and messages[-1].get("role") in {"assistant", "model"}:
+        messages, said = messages[:-1], messages[-1]
+    turns = split(messages)
+    row["prompt"], row["system"], row["history"] = turns.prompt, turns.system, turns.history
+    return said
+
+
+def _set_outcome(row: Row, fields: dict[str, Any], refused: bool) -> None:
+    raw = fields.get("outcome_raw")
+    if isinstance(raw, list):
+        raw = raw[0] if raw else None
+    row["outcome"], row["outcome_raw"], row["outcome_detail"] = ended(
+        row["response"],
+        own=as_text(fields.get("outcome")),
+        raw=as_text(raw),
+        detail=as_text(fields.get("outcome_detail")),
+        refused=refused,
+        tool_calls=row["tool_calls"],
+        status=as_int(fields.get("status")),
+        error=fields.get("error"),
+    )
+
+
+def ended(
+    text: str,
+    *,
+    own: str | None,
+    raw: str | None,
+    detail: str | None,
+    refused: bool,
+    tool_calls: int,
+    status: int | None,
+    error: Any,
+) -> tuple[str, str | None, str | None]:
+    """Outcome, raw value and detail of a plain row; an `own` outcome in aligntax's words stands."""
+    if own in _OUTCOMES:
+        return own, raw, detail
+    http = status if status is not None and 100 <= status < 600 else None
+    return classify(
+        raw or own, text, refused=refused, tool_calls=tool_calls, status=http, error=error, detail=detail
+    )
