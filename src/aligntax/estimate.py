@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from .errors import InputError
-from .types import KIND_THRESHOLD, PROVIDER_BLOCKED, Kind, Label, Outcome
+from .types import CONTENT_COLUMNS, KIND_THRESHOLD, PROVIDER_BLOCKED, Kind, Label, Outcome
 
-CONTENT_COLUMNS = ("prompt", "response", "system", "history", "tags")
-"""The columns that may hold what people wrote; a verdict frame may come without them."""
+__all__ = ["CONTENT_COLUMNS", "examples", "slice_columns", "summarise"]
 
 _LONGEST_EXAMPLE = 2000  # characters; beyond it a snippet says little about the whole answer
 _SHARES = (

@@ -152,6 +152,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+CONTENT_COLUMNS = ("prompt", "response", "system", "history", "tags")
+"""Columns of exchanges that may hold what people wrote; a verdict file kept without text lacks them."""
+
+
 def exchange_schema() -> dict[str, pl.DataType]:
     """Columns of a frame of exchanges, in order."""
     import polars as pl

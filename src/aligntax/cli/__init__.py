@@ -1,0 +1,97 @@
+"""The command line. Each command group is a file of its own, loaded when it is called.
+
+Exit codes: 0 ok, 1 a gate failed, 2 could not run, 3 too little evidence, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from .. import __version__
+from ..errors import AlignTaxError
+
+COMMANDS = {
+    "scan": "aligntax.cli.scan:command",
+    "report": "aligntax.cli.report:command",
+    "doctor": "aligntax.cli.doctor:command",
+}
+"""Name of a command -> where it lives, in the order in which help lists them."""
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except AlignTaxError as error:
+            from .terminal import clean
+
+            click.echo(f"error: {clean(str(error))}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            _hush()
+            ctx.exit(128 + 13)  # as a shell shows a program that SIGPIPE ended
+        except KeyboardInterrupt as stop:
+            click.echo(f"stopped: {stop}" if str(stop) else "stopped", err=True)
+            ctx.exit(143 if isinstance(stop, Terminated) else 130)
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked this process to end: it leaves in the same order as after Ctrl-C."""
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every option can also be set by a variable, such as ALIGNTAX_SCAN_BY=use_case,model. "
+    "Nothing leaves this machine.",
+)
+@click.version_option(__version__, "-V", "--version", message="aligntax %(version)s")
+def commands() -> None:
+    """Measure what safety tuning costs your LLM product on its own workload: refusals, hedging, avoidance
+    and padding on legitimate requests, from your own logs, offline.
+
+    Start with:  aligntax scan --sample
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an ASCII terminal shows "?" where it has no sign
+    try:
+        commands.main(prog_name="aligntax", auto_envvar_prefix="ALIGNTAX")
+    except Exception:  # noqa: BLE001  Python's own exit code would be 1, which means that a gate failed
+        traceback.print_exc()
+        click.echo("error: this is a bug in aligntax; please report it with the lines above", err=True)
+    sys.exit(2)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _hush() -> None:
+    """The reader of our output is gone: Python must not complain when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
