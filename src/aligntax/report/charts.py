@@ -1,5 +1,4 @@
-"""
-Inline SVG for the page: stacked bars, single bars, lines over time, histograms.
+"""Inline SVG for the page: stacked bars, single bars, lines over time, histograms.
 
 Positions across are percentages and positions down are pixels, so a chart fills any width while its text and
 strokes keep their size. Colours come from classes in page.css, because the page forbids inline styles.
@@ -14,6 +13,7 @@ import msgspec
 from markupsafe import Markup, escape
 
 _HEAD, _PLOT, _STRIP = 26, 176, 44  # pixels from the top: names of changes, rates, volumes
+_LEFT, _ACROSS = 7, 91  # percent of the width: room for the scale, and what the points span
 _NICE_TOPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
@@ -123,12 +123,13 @@ def _scale(top: float) -> list[Markup]:
 def _time_axis(points: Sequence[Point]) -> list[Markup]:
     """Volumes, labels and changes: everything that belongs to the axis and not to one line."""
     most, base = max(point.calls for point in points), _HEAD + _PLOT + _STRIP
+    wide = min(0.5 * _ACROSS / len(points), 3)
     drawn = []
     for point in points:
         x, tall = _number(_inset(point.at)), max((_STRIP - 12) * point.calls / max(most, 1), 1)
         drawn.append(
-            Markup('<line class="volume" x1="{0}%" x2="{0}%" y1="{1}" y2="{2}"/>').format(
-                x, base, _number(base - tall)
+            Markup('<rect class="fill-volume" x="{}%" width="{}%" y="{}" height="{}"/>').format(
+                _number(_inset(point.at) - wide / 2), _number(wide), _number(base - tall), _number(tall)
             )
         )
         if point.label:
@@ -184,7 +185,7 @@ def _svg(css: str, title: str, drawn: Sequence[Markup], *, desc: str = "") -> Ma
 
 def _inset(x: float) -> float:
     """Percent across, leaving room for the axis labels at the left and half a point at the right."""
-    return 7 + 91 * x
+    return _LEFT + _ACROSS * x
 
 
 def _number(value: float) -> str:

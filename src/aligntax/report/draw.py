@@ -26,32 +26,47 @@ _KINDS = [kind.value for kind in Kind]
 
 
 def draw(verdicts: pl.LazyFrame, by: Sequence[str], count: int) -> list[str]:
-    """
-    The ids of at most `count` rows, the same ones each time.
+    """The ids of at most `count` rows, the same ones each time.
 
     Within every kind and slice rows are drawn at random; the list lets the kinds take turns, and within a kind
     the slices. Failed calls are never drawn.
     """
     slices = _slice_expressions(verdicts, by)
     keys = ["stratum", *(f"slice_{at}" for at in range(len(slices)))]
-    drawn = (
-        verdicts.filter(pl.col("outcome") != Outcome.ERROR)
-        .select("id", _stratum().alias("stratum"), *slices)
-        .group_by(keys)
-        .agg(pl.col("id").bottom_k_by(pl.col("id").hash(), count))
-        .explode("id")
-        .unique("id")
-        .collect(engine="streaming")
+    rows = verdicts.filter(pl.col("outcome") != Outcome.ERROR).select(
+        "id", _stratum().alias("stratum"), *slices
     )
-    order = pl.col("id").hash()
-    return (
-        drawn.sort(order)
+    counts = rows.group_by(keys).agg(pl.len().alias("rows")).collect(engine="streaming")
+    wanted = (
+        _take_turns(
+            counts.with_columns(place=pl.int_ranges(pl.min_horizontal("rows", count))).explode("place"), keys
+        )
+        .head(count)
+        .group_by(keys)
+        .agg(pl.len().alias("wanted"), pl.first("rows"))
+    )
+    # Only about as many rows as are wanted ever leave the stream: those whose hash falls under a share that
+    # lets enough of them through (six standard deviations), of which the lowest are taken.
+    share = (pl.col("wanted") + 6 * pl.col("wanted").sqrt() + 10) / pl.col("rows")
+    drawn = (
+        rows.with_columns(chance=pl.col("id").hash() / 2.0**64)
+        .join(wanted.lazy(), on=keys, nulls_equal=True)
+        .filter(pl.col("chance") < share)
+        .collect(engine="streaming")
+        .unique("id")
+        .sort("chance", "id")
         .with_columns(place=pl.int_range(pl.len()).over(keys))
-        .sort("place", order)
+        .filter(pl.col("place") < pl.col("wanted"))
+    )
+    return _take_turns(drawn, keys)["id"].to_list()
+
+
+def _take_turns(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Rows with a `place` within their keys, in an order in which strata alternate, and slices within them."""
+    return (
+        rows.sort("place", *keys)
         .with_columns(turn=pl.int_range(pl.len()).over("stratum"))
         .sort("turn", pl.col("stratum").cast(pl.Enum(STRATA)))
-        .head(count)["id"]
-        .to_list()
     )
 
 

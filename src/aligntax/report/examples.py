@@ -60,8 +60,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def collect_examples(verdicts: pl.LazyFrame, by: Sequence[str], most: int) -> tuple[Example, ...]:
-    """
-    At most `most` examples; none where the log was stored without its responses.
+    """At most `most` examples; none where the log was stored without its responses.
 
     Memory is bounded by their number, not by the length of a text.
     """

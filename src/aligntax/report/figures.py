@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,10 +104,16 @@ def bins(distribution: Distribution) -> Sequence[str]:
     """The names of a distribution's bins."""
     if distribution.measure == "words":
         edges = [int(edge) for edge in distribution.edges]
-        inner = [f"{low}–{high - 1}" for low, high in zip(edges, edges[1:], strict=False)]
+        inner = [f"{low}–{high - 1}" for low, high in itertools.pairwise(edges)]
         return [f"<{edges[0]}", *inner, f"{edges[-1]}+"]
     tenths = [round(edge * 100) for edge in (0.0, *distribution.edges, 1.0)]
-    return [f"{low}–{high}%" for low, high in zip(tenths, tenths[1:], strict=False)]
+    return [f"{low}–{high}%" for low, high in itertools.pairwise(tenths)]
+
+
+def ends(distribution: Distribution) -> Sequence[str]:
+    """What stands under a histogram: left, middle and right."""
+    names = bins(distribution)
+    return (names[0], names[len(names) // 2], names[-1]) if len(names) % 2 else ("0%", "50%", "100%")
 
 
 def _letter(at: int) -> str:

@@ -1,5 +1,4 @@
-"""
-What the page says in numbers: aggregates of a frame of verdicts, never its texts.
+"""What the page says in numbers: aggregates of a frame of verdicts, never its texts.
 
 Every function reads the frame lazily and collects only a few rows, so memory does not grow with the log.
 """
@@ -14,8 +13,9 @@ import msgspec
 import polars as pl
 
 from ..errors import InputError
-from ..estimate import CONTENT_COLUMNS, summarise
-from ..types import Kind, Label, Outcome, exchange_schema, verdict_schema
+from ..estimate import summarise
+from ..types import CONTENT_COLUMNS, Kind, Label, Outcome, exchange_schema, verdict_schema
+from ..verdict_file import scan_verdicts
 from .timeline import Rates, Timeline, find_timeline
 
 SLICES_SHOWN = 25
@@ -66,24 +66,12 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_verdicts(verdicts: pl.DataFrame | pl.LazyFrame | str | pathlib.Path) -> pl.LazyFrame:
-    """
-    The frame, read lazily; columns it may lack are added as nulls, except those that hold content.
+    """The frame, read lazily; columns it may lack are added as nulls, except those that hold content.
 
-    Raises InputError where the path is no Parquet file or the columns are not those of a scanned log.
+    Raises InputError where the path is no verdict file or the columns are not those of a scanned log.
     """
-    if isinstance(verdicts, (str, pathlib.Path)):
-        frame = pl.scan_parquet(verdicts)
-        try:
-            names = frame.collect_schema().names()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputError(
-                "no Parquet file of verdicts can be read here",
-                where=str(verdicts),
-                remedy="give the file that `aligntax scan -o` wrote",
-            ) from error
-    else:
-        frame = verdicts.lazy()
-        names = frame.collect_schema().names()
+    frame = scan_verdicts(verdicts) if isinstance(verdicts, (str, pathlib.Path)) else verdicts.lazy()
+    names = frame.collect_schema().names()
     lacking = [name for name in _NEEDED if name not in names]
     if lacking:
         raise InputError(
@@ -99,8 +87,7 @@ def open_verdicts(verdicts: pl.DataFrame | pl.LazyFrame | str | pathlib.Path) ->
 
 
 def find(verdicts: pl.LazyFrame, by: Sequence[str]) -> Findings:
-    """
-    All findings of a frame that `open_verdicts` gave.
+    """All findings of a frame that `open_verdicts` gave.
 
     Raises InputError for an empty frame, and for names in `by` that cannot be sliced by.
     """

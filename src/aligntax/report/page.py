@@ -132,6 +132,7 @@ def _environment() -> jinja2.Environment:
         "count": wording.count,
         "day": wording.day,
         "words": wording.words,
+        "sentence": wording.sentence,
         "plural": wording.plural,
         "slice_name": wording.slice_name,
         "visible": visible,
@@ -156,9 +157,7 @@ def _file(name: str) -> str:
 
 def _policy(css: str, js: str) -> str:
     """Nothing may be fetched, and only our own style and script run: by hash, whatever the log holds."""
-    style, script = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js)
-    )
+    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
     return (
         f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
         "base-uri 'none'; form-action 'none'"

@@ -28,8 +28,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def visible(text: str) -> str:
-    """
-    The text with control, bidirectional-override and tag characters shown as marks.
+    """The text with control, bidirectional-override and tag characters shown as marks.
 
     One character becomes one character, so offsets into the text stay true.
     """
@@ -45,8 +44,7 @@ def clip(text: str, limit: int) -> str:
 def pieces(
     text: str, spans: Sequence[Mapping[str, Any]], *, offset: int, length: int, limit: int
 ) -> tuple[Piece, ...]:
-    """
-    The response cut at the borders of its evidence, clipped to about `limit` characters around it.
+    """The response cut at the borders of its evidence, clipped to about `limit` characters around it.
 
     `text` is the part of a response of `length` characters that starts at `offset`; spans count from the
     start of the whole response. Spans outside of `text`, or ill-formed, mark nothing.

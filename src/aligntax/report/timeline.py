@@ -37,8 +37,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_timeline(verdicts: pl.LazyFrame, counts: Rates) -> Timeline | None:
-    """
-    None where timestamps are missing, or where all calls fall into one bucket.
+    """None where timestamps are missing, or where all calls fall into one bucket.
 
     `counts` holds the `first` and `last` time, and how many rows are `timed` and `untimed`.
     """

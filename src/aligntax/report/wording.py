@@ -90,6 +90,16 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def sentence(text: str) -> str:
+    """The text with its first letter as a capital and the rest untouched."""
+    return text[:1].upper() + text[1:]
+
+
+def chance(probability: float) -> str:
+    """97%; never a certainty, because a model said it."""
+    return "over 99%" if probability > 0.995 else "under 1%" if probability < 0.005 else f"{probability:.0%}"
+
+
 def slice_name(value: object) -> str:
     """The value of a slice column; logs may leave it out."""
     return "(none)" if value is None else clip(str(value), 120)
@@ -121,8 +131,7 @@ def reason(row: Mapping[str, Any]) -> str:
     if row["label"] not in _VERDICTS:
         return _undetermined(row)
     label, column, what = _VERDICTS[row["label"]]
-    chance = row[column]
-    said = f"{label}: {percent(chance)} likely {what}" if chance is not None else label
+    said = label if row[column] is None else f"{label}: {chance(row[column])} likely {what}"
     return " ".join([f"{said}.", *_remarks(row)])
 
 
@@ -131,7 +140,7 @@ def _undetermined(row: Mapping[str, Any]) -> str:
         return (
             f"Undetermined: the detector does not judge text in this language ({row['language'] or 'und'})."
         )
-    full, part, none = (percent(row[name]) for name in ("p_full", "p_part", "p_none"))
+    full, part, none = (chance(row[name]) for name in ("p_full", "p_part", "p_none"))
     close = row["answered"] == Answered.UNDETERMINED
     why = "too close to call" if close else "left open"
     return " ".join([f"Undetermined, {why}: {full} full, {part} in part, {none} not at all.", *_remarks(row)])
@@ -151,7 +160,7 @@ def _remarks(row: Mapping[str, Any]) -> list[str]:
                 f"It takes {plural(row['words'], 'word')}, far more than others do for the same work."
             )
         else:
-            remarks.append(KINDS[kind])
+            remarks.append(f"It {KINDS[kind][0].lower()}{KINDS[kind][1:]}")
     if (row["answer_start"] or 0) >= LATE_ANSWER:
         remarks.append(f"The first answering sentence comes after {count(row['answer_start'])} characters.")
     return remarks
