@@ -54,6 +54,8 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
         if not error and pair.status is None:
             raise BadRow("a request without a response")
         body = {}
+    if not ("content" in body or error or body.get("error") or (pair.status or 0) >= 400):
+        raise BadRow("a response without content")
     answer = answer_of(body)
     request = pair.request if isinstance(pair.request, dict) else {}
     ending = classify(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 READERS: dict[str, str] = {
     "jsonl": "aligntax.logs.jsonl:read",
     "csv": "aligntax.logs.csv:read",
@@ -22,3 +25,13 @@ RECORD_FORMATS = {
     name: READERS[name].partition(":")[0]
     for name in ("otlp", "langfuse", "openai_responses", "anthropic", "openai_chat", "promptfoo", "inspect")
 }
+
+
+def matches(name: str, record: dict[str, Any]) -> bool:
+    """Whether the record has the shape of this format."""
+    return bool(import_module(RECORD_FORMATS[name]).matches(record))
+
+
+def format_of(first: list[dict[str, Any]]) -> str | None:
+    """The first record format that knows one of the records; None when they are plain."""
+    return next((name for record in first for name in RECORD_FORMATS if matches(name, record)), None)

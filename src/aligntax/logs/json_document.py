@@ -14,18 +14,21 @@ from typing import Any, BinaryIO
 from .source import MAX_ROW_BYTES, Source
 
 WRAPPERS = frozenset(
-    [
-        "data",
-        "items",
-        "logs",
-        "observations",
-        "records",
-        "requests",
-        "resourceLogs",
-        "resourceSpans",
-        "results",
-    ]
-    + ["rows", "samples", "traces"]
+    {
+        *(
+            "data",
+            "items",
+            "logs",
+            "observations",
+            "records",
+            "requests",
+            "results",
+            "rows",
+            "samples",
+            "traces",
+        ),
+        *("resourceLogs", "resourceSpans"),
+    }
 )
 """Keys whose arrays hold the records of a document."""
 

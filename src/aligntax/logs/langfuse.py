@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .outcomes import classify
 from .rows import Row, frames
-from .source import Source
+from .source import BadRow, Source
 from .turns import Answer, answer_of, as_messages, split, text_of
 from .values import as_float, as_int, as_tags, as_text, as_time, use_case_of
 
@@ -44,14 +44,16 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
     if isinstance(inner, list):
         source.tally.not_calls += 1
         return [row for item in inner if isinstance(item, dict) for row in exchanges(item, source)]
-    if str(record.get("type", "")).upper() != _CALL:
+    if not matches(record):
+        raise BadRow("no observation: its type and trace id are missing")
+    if str(record["type"]).upper() != _CALL:
         source.tally.not_calls += 1
         return []
     return [_generation(record)]
 
 
 def _generation(record: dict[str, Any]) -> Row:
-    metadata = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
+    metadata = own if isinstance(own := record.get("metadata"), dict) else {}
     answer, raw = _output(record.get("output"))
     status = text_of(_either(record, "statusMessage", "status_message"))
     if raw is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import InputError
 from ..types import Problem, exchange_schema
 from .formats import READERS
-from .paths import BROKEN, STDIN, PathName, Peeked, expand, open_stream
+from .paths import BROKEN, STDIN, PathName, Peeked, Stream, expand, open_stream
 from .plain import check_columns
 from .sniff import HEAD_BYTES, Found, parquet_format, sniff
 from .source import Reader, Settings, Source, Tally
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def read(
+def read(  # noqa: PLR0913 - the door of this room: each is one choice of the caller, all with a default
     paths: PathName | Iterable[PathName],
     *,
     format: str = "auto",
@@ -79,22 +79,27 @@ class Log:
 
     @property
     def problems(self) -> list[Problem]:
+        """Rows and files that could not be read: the first 1,000."""
         return self._tally.problems
 
     @property
     def notes(self) -> list[Problem]:
+        """What cost no row but should be known, once a file."""
         return self._tally.notes
 
     @property
     def skipped(self) -> int:
+        """How many rows and files could not be read."""
         return self._tally.skipped
 
     @property
     def not_calls(self) -> int:
+        """How many records were no model call."""
         return self._tally.not_calls
 
     @property
     def bytes_read(self) -> int:
+        """How far the pass has come, in bytes of the files as they lie."""
         return self._tally.bytes_read
 
     def frame(self) -> pl.DataFrame:
@@ -138,7 +143,7 @@ class Log:
             stream, _ = open_stream(file, lambda _: None)
             with stream:
                 return self._sniffed(Peeked(stream, HEAD_BYTES).head)
-        except (InputError, *BROKEN):  # said when the file's turn comes
+        except BROKEN:  # said when the file's turn comes
             return Found("", "")
 
     def _sniffed(self, head: bytes) -> Found:
@@ -155,12 +160,11 @@ class Log:
         except EOFError:
             self._tally.problem(file, None, "the compressed data is cut off; what came before was read")
         except BROKEN as error:
-            reason = (
-                "cannot be read on" if getattr(error, "errno", None) else "the compressed data is damaged"
-            )
+            system = getattr(error, "strerror", None)
+            reason = f"cannot be read: {system}" if system else "the compressed data is damaged"
             self._tally.problem(file, None, f"{reason}; what came before was read")
 
-    def _of_stream(self, file: str, stream: io.BufferedReader, own: bool) -> Iterator[pl.DataFrame]:
+    def _of_stream(self, file: str, stream: Stream, own: bool) -> Iterator[pl.DataFrame]:
         peeked = Peeked(stream, HEAD_BYTES)
         found = self._sniffed(peeked.head)
         if found.reason:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .outcomes import classify
-from .pairs import Pair, is_request, pair_of, remember, shared_fields
+from .pairs import is_request, pair_of, remember, shared_fields
 from .rows import Row, frames
 from .source import BadRow, Source
 from .streams import join_chat
@@ -34,7 +34,7 @@ def matches(record: dict[str, Any]) -> bool:
         return True
     asked = isinstance(pair.request, dict) and "messages" in pair.request
     return asked and (
-        "error" in pair.failure or is_request(record) or isinstance(body, dict) and "error" in body
+        "error" in pair.failure or is_request(record) or (isinstance(body, dict) and "error" in body)
     )
 
 
@@ -50,6 +50,8 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
             raise BadRow("a request without a response")
         body = {}
     choices = body.get("choices")
+    if choices is None and not (error or body.get("error") or (pair.status or 0) >= 400):
+        raise BadRow("a response without choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}
     message = choice.get("message") or ({"content": choice["text"]} if "text" in choice else {})
     answer = answer_of(message)

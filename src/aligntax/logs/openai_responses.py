@@ -45,6 +45,8 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
         if not error and pair.status is None:
             raise BadRow("a request without a response")
         body = {}
+    if not ("output" in body or error or body.get("error") or (pair.status or 0) >= 400):
+        raise BadRow("a response without output")
     answer = _answer(body.get("output"))
     request = pair.request if isinstance(pair.request, dict) else {}
     incomplete = body.get("incomplete_details") or {}

@@ -45,6 +45,8 @@ def matches(record: dict[str, Any]) -> bool:
 
 def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
     """The exchanges of the model calls in one export request."""
+    if not matches(record):
+        raise BadRow("no OTLP export request and no GenAI span")
     spans = list(spans_of(record))
     calls = [span for span in spans if is_call(span.attributes)]
     wrapped = {span.parent_id for span in calls}

@@ -21,10 +21,14 @@ class Ending(NamedTuple):
 
 
 ENDED_BY_ITSELF = frozenset(
-    # OpenAI chat and Responses, Mistral, vLLM, Gemini
-    ["stop", "completed", "complete", "eos", "eos_token", "finished", "success"]
-    # Anthropic; Bedrock uses the same words. pause_turn: a server tool runs on, the text so far stands
-    + ["end_turn", "stop_sequence", "pause_turn"]
+    {
+        *("stop", "completed", "complete", "eos", "eos_token", "finished", "success"),
+        *(
+            "end_turn",
+            "stop_sequence",
+            "pause_turn",
+        ),  # pause_turn: a server tool runs on, the text so far stands
+    }
 )
 """Values that say nothing but "the model stopped": the content then decides (text, tool call, nothing)."""
 
@@ -98,7 +102,7 @@ _LONGEST_MARKER = 80
 _LONGEST_DETAIL = 80
 
 
-def classify(
+def classify(  # noqa: PLR0913 - each is one field of a vendor's reply, and all but two have a default
     raw: str | None,
     text: str,
     *,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import polars as pl
 import polars.selectors as cs
 
 from ..types import exchange_schema
-from .plain import PlainRecords, ended, plan
+from .plain import Facts, PlainRecords, ended, plan
 from .rows import frames, to_frame
 from .source import BadRow, Source
 from .values import as_time
@@ -88,17 +87,14 @@ def exchanges(
     frame: pl.DataFrame, names: Mapping[str, str], keep: str | None, first_line: int
 ) -> pl.DataFrame:
     """The columns of a plain frame as exchange columns, the outcome worked out from them."""
-    schema = exchange_schema()
     columns = [_typed(frame[name], column).alias(column) for column, name in names.items()]
     if keep:
-        columns.append(frame[keep].cast(pl.String).alias("id"))
-    found = pl.DataFrame(columns).with_columns(
-        pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64).alias("line")
-    )
-    found = found.with_columns(cs.by_name("prompt", "response").fill_null(""))
+        columns.append(pl.col(keep).cast(pl.String).alias("id"))
+    columns.append(pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64).alias("line"))
+    found = frame.select(columns)
     if "refusal" in names:
         found = _with_refusals(found)
-    return _with_outcomes(found).select(cs.by_name(*schema, require_all=False))
+    return _with_outcomes(found).select(cs.by_name(*exchange_schema(), require_all=False))
 
 
 _TEXTS = ("prompt", "response")
@@ -106,14 +102,16 @@ _WHOLE = ("tool_calls", "prompt_tokens", "completion_tokens", "status")
 _MAX_MARKER_BYTES = 320
 
 
-def _typed(values: pl.Series, column: str) -> pl.Series:
+def _typed(values: pl.Series, column: str) -> pl.Expr:
+    """The column in its exchange type; what cannot be cast is null."""
     if column == "time":
-        return _times(values)
+        return pl.lit(_times(values))
+    own = pl.col(values.name)
     if column == "latency_ms" or column in _WHOLE:
-        numbers = values.cast(pl.Float64, strict=False).fill_nan(None)
-        return numbers.cast(pl.Int64, strict=False) if column in _WHOLE else numbers
-    texts = values.cast(pl.String, strict=False)
-    return texts if column in _TEXTS else texts.replace("", None)
+        number = own.cast(pl.Float64, strict=False).fill_nan(None)
+        return number.cast(pl.Int64, strict=False) if column in _WHOLE else number
+    text = own.cast(pl.String, strict=False)
+    return text.fill_null("") if column in _TEXTS else pl.when(text != "").then(text)
 
 
 def _times(values: pl.Series) -> pl.Series:
@@ -159,13 +157,15 @@ def _with_outcomes(frame: pl.DataFrame) -> pl.DataFrame:
         .then(response)
         .otherwise(pl.lit("text")),
         refused=(column("refusal").is_not_null()) if "refusal" in have else pl.lit(False),
-        calls=(pl.col("tool_calls").fill_null(0) > 0) if "tool_calls" in have else pl.lit(False),
+        tool_calls=(pl.col("tool_calls").fill_null(0) > 0).cast(pl.Int64)
+        if "tool_calls" in have
+        else pl.lit(0, pl.Int64),
         status=pl.col("status") if "status" in have else pl.lit(None, pl.Int64),
         error=column("error"),
     )
     kinds = keys.unique(maintain_order=True)
     endings = pl.DataFrame(
-        [_ending(kind) for kind in kinds.iter_rows(named=True)],
+        [ended(Facts(**kind)) for kind in kinds.iter_rows(named=True)],
         schema=dict.fromkeys(("outcome", "outcome_raw", "outcome_detail"), pl.String),
         orient="row",
     )
@@ -173,16 +173,3 @@ def _with_outcomes(frame: pl.DataFrame) -> pl.DataFrame:
         kinds.hstack(endings), on=keys.columns, how="left", nulls_equal=True, maintain_order="left"
     )
     return frame.with_columns(joined.select(endings.columns))
-
-
-def _ending(kind: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    return ended(
-        kind["text"],
-        own=kind["own"],
-        raw=kind["raw"],
-        detail=kind["detail"],
-        refused=kind["refused"],
-        tool_calls=int(kind["calls"]),
-        status=kind["status"],
-        error=kind["error"],
-    )

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from ..errors import InputError
 
@@ -23,6 +23,7 @@ BROKEN = (OSError, EOFError, zlib.error)
 """What reading a damaged or unreadable file raises."""
 
 PathName = str | PathLike[str]
+Stream: TypeAlias = "io.BufferedReader[Any]"
 
 
 def expand(paths: PathName | Iterable[PathName]) -> list[str]:
@@ -69,6 +70,7 @@ class _Counted(io.RawIOBase):
         self._raw, self._count = raw, count
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -95,6 +97,7 @@ class _Converted(io.RawIOBase):
         self._ended = False
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -115,7 +118,7 @@ class _Converted(io.RawIOBase):
 class Peeked(io.RawIOBase):
     """A stream whose first bytes were looked at: `head` holds them, and reading starts with them again."""
 
-    def __init__(self, inner: io.BufferedReader, size: int) -> None:
+    def __init__(self, inner: Stream, size: int) -> None:
         self._inner = inner
         self._failed: Exception | None = None
         head = bytearray()
@@ -132,9 +135,11 @@ class Peeked(io.RawIOBase):
         self._ready = memoryview(self.head)
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """The first bytes again, then the rest."""
         if not self._ready:
             if self._failed:
                 raise self._failed
@@ -177,22 +182,17 @@ def _utf8_step(encoding: str) -> Callable[[bytes], bytes]:
     return lambda data: decoder.decode(data, final=not data).encode()
 
 
-def open_stream(name: str, count: Callable[[int], None]) -> tuple[io.BufferedReader, bool]:
+def open_stream(name: str, count: Callable[[int], None]) -> tuple[Stream, bool]:
     """The file's bytes, decompressed and in UTF-8 without a byte order mark, and whether they are the file's own.
 
-    `count` is told of the bytes read, before decompression. Raises InputError when the file cannot be opened.
+    `count` is told of the bytes read, before decompression. Raises one of `BROKEN`.
     """
-    try:
-        raw: BinaryIO = sys.stdin.buffer if name == STDIN else open(name, "rb", buffering=0)  # noqa: SIM115
-    except OSError as error:
-        raise InputError(
-            f"cannot be opened: {error.strerror}", where=name, remedy="check its permissions"
-        ) from None
-    stream = io.BufferedReader(_Counted(raw, count), _BUFFER)
+    raw: BinaryIO = sys.stdin.buffer if name == STDIN else open(name, "rb", buffering=0)  # noqa: SIM115 - the caller closes
+    stream: Stream = io.BufferedReader(_Counted(raw, count), _BUFFER)
     own = name != STDIN
     magic = stream.peek(4)[:4]
     if magic.startswith(_GZIP):
-        stream, own = io.BufferedReader(_gzip(stream), _BUFFER), False
+        stream, own = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)), _BUFFER), False
     elif magic == _ZSTD:
         # small steps: one byte of zstd may stand for 30 kB of text
         stream, own = io.BufferedReader(_Converted(stream, _zstd_step(), 2**13), _BUFFER), False
@@ -202,10 +202,6 @@ def open_stream(name: str, count: Callable[[int], None]) -> tuple[io.BufferedRea
     if head.startswith(codecs.BOM_UTF8):
         stream.read(3)
     return stream, own
-
-
-def _gzip(stream: io.BufferedReader) -> io.RawIOBase:
-    return gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[return-value]
 
 
 def _wide_encoding(head: bytes) -> str | None:

@@ -4,86 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..types import Outcome
+from .formats import format_of
 from .outcomes import classify
 from .rows import Row
 from .source import BadRow, Source
 from .turns import answer_of, as_messages, split, text_of
 from .values import as_int, as_text, field_value, look_up
 
-ALIASES: dict[str, tuple[str, ...]] = {
-    "prompt": ("prompt", "input", "question", "request", "query", "user_prompt", "user_message", "user_input")
-    + ("input_text", "prompt_text", "instruction", "human", "user"),
-    "response": ("response", "output", "answer", "completion", "reply", "generated_text", "generation")
-    + (
-        "model_output",
-        "model_response",
-        "response_text",
-        "output_text",
-        "assistant_response",
-        "assistant",
-        "generated",
-    ),
-    "outcome": ("outcome",),
-    "outcome_raw": ("outcome_raw", "finish_reason", "stop_reason", "finish_reasons", "finish"),
-    "outcome_detail": ("outcome_detail", "finish_detail", "stop_details"),
-    "model_requested": (
-        "model_requested",
-        "requested_model",
-        "request_model",
-        "model",
-        "model_name",
-        "model_id",
-    )
-    + ("engine", "deployment"),
-    "model_served": ("model_served", "served_model", "response_model"),
-    "use_case": (
-        "use_case",
-        "usecase",
-        "feature",
-        "app",
-        "application",
-        "app_name",
-        "product",
-        "service",
-        "workflow",
-    ),
-    "time": (
-        "time",
-        "timestamp",
-        "created_at",
-        "created",
-        "ts",
-        "datetime",
-        "date",
-        "start_time",
-        "request_time",
-    )
-    + ("logged_at", "started_at"),
-    "system": ("system", "system_prompt", "system_message", "system_instruction"),
-    "history": ("history", "conversation_history", "chat_history"),
-    "tool_calls": ("tool_calls", "tool_call_count"),
-    "latency_ms": ("latency_ms", "duration_ms", "response_time_ms", "elapsed_ms"),
-    "prompt_tokens": ("prompt_tokens", "input_tokens", "tokens_in", "n_prompt_tokens"),
-    "completion_tokens": ("completion_tokens", "output_tokens", "tokens_out", "n_completion_tokens"),
-    "tags": ("tags", "metadata"),
-    "source_id": (
-        "source_id",
-        "id",
-        "request_id",
-        "exchange_id",
-        "custom_id",
-        "call_id",
-        "uuid",
-        "message_id",
-    ),
-    "status": ("status_code", "http_status", "status"),
-    "error": ("error", "error_message", "exception"),
-    "refusal": ("refusal",),
+_NAMES = {
+    "prompt": "prompt input question request query user_prompt user_message user_input input_text prompt_text"
+    " instruction human user",
+    "response": "response output answer completion reply generated_text generation model_output model_response"
+    " response_text output_text assistant_response assistant generated",
+    "outcome": "outcome",
+    "outcome_raw": "outcome_raw finish_reason stop_reason finish_reasons finish",
+    "outcome_detail": "outcome_detail finish_detail stop_details",
+    "model_requested": "model_requested requested_model request_model model model_name model_id engine deployment",
+    "model_served": "model_served served_model response_model",
+    "use_case": "use_case usecase feature app application app_name product service workflow",
+    "time": "time timestamp created_at created ts datetime date start_time request_time logged_at started_at",
+    "system": "system system_prompt system_message system_instruction",
+    "history": "history conversation_history chat_history",
+    "tool_calls": "tool_calls tool_call_count",
+    "latency_ms": "latency_ms duration_ms response_time_ms elapsed_ms",
+    "prompt_tokens": "prompt_tokens input_tokens tokens_in n_prompt_tokens",
+    "completion_tokens": "completion_tokens output_tokens tokens_out n_completion_tokens",
+    "tags": "tags metadata",
+    "source_id": "source_id id request_id exchange_id custom_id call_id uuid message_id",
+    "status": "status_code http_status status",
+    "error": "error error_message exception",
+    "refusal": "refusal",
 }
+ALIASES: dict[str, tuple[str, ...]] = {column: tuple(names.split()) for column, names in _NAMES.items()}
 """Exchange column -> names it goes by, best first. status, error and refusal feed the outcome."""
 
 OTHER_NAMES = {
@@ -112,9 +68,10 @@ def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
     return known
 
 
-def plan(names: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
+def plan(names: Iterable[str], columns: Mapping[str, str], *, sparse: bool = False) -> dict[str, str]:
     """Exchange column -> the log's name or dotted path, for a log with these names.
 
+    A mapped name must be among them; in `sparse` records only those of the prompt and the response.
     Raises BadRow, with the names found and the remedy, when there is no prompt or no response.
     """
     names = list(names)
@@ -127,12 +84,18 @@ def plan(names: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
         if column in found:
             continue
         for alias in aliases:
-            if (name := by_alias.get(alias)) is not None and name not in taken:
-                found[column] = name
-                taken.add(name)
+            named = by_alias.get(alias)
+            if named is not None and named not in taken:
+                found[column] = named
+                taken.add(named)
                 break
     if "messages" in names and "prompt" not in columns:
         found["prompt"] = "messages"
+    absent = [path for path in columns.values() if path not in names and path.split(".")[0] not in names]
+    if sparse:  # a JSON record may leave out what it has nothing to say on
+        absent = [path for path in absent if path in {columns.get("prompt"), columns.get("response")}]
+    if absent:
+        raise BadRow(f"no field {', '.join(absent)}, which the column mapping names; found: {_shown(names)}")
     missing = [column for column in ("prompt", "response") if column not in found]
     if missing and not (missing == ["response"] and found.get("prompt") == "messages"):
         raise BadRow(missing_reason(missing, names))
@@ -141,10 +104,13 @@ def plan(names: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
 
 def missing_reason(missing: list[str], names: list[str]) -> str:
     """What is missing, the columns that are there, and how to map them."""
-    shown = ", ".join(name[:40] for name in names[:_SHOWN_COLUMNS]) or "none"
-    more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
     remedy = " ".join(f"--map {column}=COLUMN" for column in missing)
-    return f"no column for {' and '.join(missing)}; found: {shown}{more}; name it with {remedy}"
+    return f"no column for {' and '.join(missing)}; found: {_shown(names)}; name it with {remedy}"
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+    return (", ".join(name[:40] for name in names[:_SHOWN_COLUMNS]) or "none") + more
 
 
 class PlainRecords:
@@ -155,9 +121,14 @@ class PlainRecords:
         self._plans: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
     def __call__(self, record: dict[str, Any], source: Source) -> list[Row]:
+        """The exchange of one record; raises BadRow when it has no prompt or response, or another format."""
         keys = tuple(record)
         if (pairs := self._plans.get(keys)) is None:
-            pairs = list(plan(keys, self._columns).items())
+            if source.container in {"jsonl", "json"} and (other := format_of([record])) is not None:
+                raise BadRow(
+                    f"looks like {other} in a file of plain records: split the file, one format each"
+                )
+            pairs = list(plan(keys, self._columns, sparse=source.container in {"jsonl", "json"}).items())
             if len(self._plans) < 1000:
                 self._plans[keys] = pairs
         fields = {column: record[name] if name in record else look_up(record, name) for column, name in pairs}
@@ -220,8 +191,8 @@ def _set_outcome(row: Row, fields: dict[str, Any], refused: bool) -> None:
     raw = fields.get("outcome_raw")
     if isinstance(raw, list):
         raw = raw[0] if raw else None
-    row["outcome"], row["outcome_raw"], row["outcome_detail"] = ended(
-        row["response"],
+    facts = Facts(
+        text=row["response"],
         own=as_text(fields.get("outcome")),
         raw=as_text(raw),
         detail=as_text(fields.get("outcome_detail")),
@@ -230,23 +201,32 @@ def _set_outcome(row: Row, fields: dict[str, Any], refused: bool) -> None:
         status=as_int(fields.get("status")),
         error=fields.get("error"),
     )
+    row["outcome"], row["outcome_raw"], row["outcome_detail"] = ended(facts)
 
 
-def ended(
-    text: str,
-    *,
-    own: str | None,
-    raw: str | None,
-    detail: str | None,
-    refused: bool,
-    tool_calls: int,
-    status: int | None,
-    error: Any,
-) -> tuple[str, str | None, str | None]:
+class Facts(NamedTuple):
+    """What the outcome of a plain row depends on."""
+
+    text: str
+    own: str | None
+    raw: str | None
+    detail: str | None
+    refused: bool
+    tool_calls: int
+    status: int | None
+    error: Any
+
+
+def ended(facts: Facts) -> tuple[str, str | None, str | None]:
     """Outcome, raw value and detail of a plain row; an `own` outcome in aligntax's words stands."""
-    if own in _OUTCOMES:
-        return own, raw, detail
-    http = status if status is not None and 100 <= status < 600 else None
+    if facts.own in _OUTCOMES:
+        return facts.own, facts.raw, facts.detail
     return classify(
-        raw or own, text, refused=refused, tool_calls=tool_calls, status=http, error=error, detail=detail
+        facts.raw or facts.own,
+        facts.text,
+        refused=facts.refused,
+        tool_calls=facts.tool_calls,
+        status=facts.status if facts.status is not None and 100 <= facts.status < 600 else None,
+        error=facts.error,
+        detail=facts.detail,
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
+import msgspec
 import polars as pl
 
 from ..types import exchange_schema
 from .containers import Records, records
-from .formats import PLAIN
+from .formats import PLAIN, RECORD_FORMATS, format_of, matches
 from .paths import BROKEN
 from .source import BadRow, Source
 from .values import field_value, look_up
@@ -81,11 +82,12 @@ def frames(source: Source, convert: Convert, found: Records | None = None) -> It
 def _converted(line: int, record: Any, source: Source, convert: Convert) -> list[Row]:
     """The exchanges of one record, with the column mapping applied; none, and a problem, if it is bad."""
     try:
+        if source.format in RECORD_FORMATS and isinstance(record, dict):
+            _check_format(record, source.format)
         found = list(convert(record, source))
-        overrides = {} if source.format in PLAIN else source.settings.columns
-        for row in found:
-            for column, path in overrides.items():
-                row[column] = field_value(column, look_up(record, path))  # type: ignore[literal-required]
+        if source.settings.columns and source.format not in PLAIN:
+            for row in found:
+                _override(row, record, source.settings.columns)
     except BadRow as problem:
         source.problem(line, str(problem))
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError):
@@ -93,6 +95,22 @@ def _converted(line: int, record: Any, source: Source, convert: Convert) -> list
     else:
         return found
     return []
+
+
+def _check_format(record: dict[str, Any], expected: str) -> None:
+    """Raise BadRow for a record that another format knows. One that none knows may be an error of this one."""
+    if not matches(expected, record) and (other := format_of([record])) is not None:
+        raise BadRow(f"looks like {other} in a file of {expected}: split the file, one format each")
+
+
+def _override(row: Row, record: Any, columns: Mapping[str, str]) -> None:
+    """Put what the caller's mapping names, in the record or among its tags, over what the reader found."""
+    tags = msgspec.json.decode(row.get("tags") or "{}")
+    for column, path in columns.items():
+        value = look_up(record, path)
+        value = tags.get(path) if value is None else value
+        if value is not None:
+            row[column] = field_value(column, value)  # type: ignore[literal-required]
 
 
 def to_frame(rows: list[Row], lines: list[int]) -> pl.DataFrame:
@@ -125,27 +143,37 @@ _IDENTITY = (
     "prompt",
     "response",
 )
+_MARK = "\x1f"
 
 
 def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with `id`: 24 hex characters, BLAKE2b of 12 bytes over what makes the exchange itself.
+    """The frame with `id`: 24 hex characters, BLAKE2b (12 bytes) over what makes the exchange itself.
 
-    Hashed are source_id, time, both models, system, history, prompt, response and outcome, each preceded
-    by its length in bytes, so that no two rows run together. A row with neither source_id nor time hashes
-    its line number too: equal rows stay apart, and the same file read twice gives the same ids.
+    Hashed are source_id, time, both models, system, history, prompt, response and outcome, joined by a mark
+    that is doubled where a text holds it, so that no two rows run together. A row with neither source_id
+    nor time hashes its line number too: equal rows stay apart, and the same file read twice gives the same
+    ids. Rows that bring an id keep it.
     """
     anonymous = pl.col("source_id").is_null() & pl.col("time").is_null()
-    parts = [
-        pl.col("time").dt.timestamp("us").cast(pl.String) if name == "time" else pl.col(name)
-        for name in (*_IDENTITY, "outcome")
-    ]
+    parts = [_framed(frame, name) for name in (*_IDENTITY, "outcome")]
     parts.append(pl.when(anonymous).then(pl.col("line").cast(pl.String)))
-    lengths = [part.str.len_bytes().cast(pl.String).fill_null("-") for part in parts]
-    texts = [part.fill_null("") for part in parts]
-    head = pl.concat_str([*lengths, pl.lit("")], separator=",")
-    identity = frame.select(pl.concat_str([head, *texts]).cast(pl.Binary)).to_series().to_list()
+    joined = pl.concat_str([part.fill_null(f"{_MARK}-") for part in parts], separator=f"{_MARK},")
     blake2b = hashlib.blake2b
-    ids = pl.Series("id", [blake2b(row, digest_size=12).hexdigest() for row in identity], pl.String)
-    if "id" in frame.columns:  # a file that aligntax wrote keeps its ids
-        return frame.with_columns(pl.coalesce("id", ids))
+    digests = [
+        blake2b(row, digest_size=12).digest()
+        for row in frame.select(joined.cast(pl.Binary)).to_series().to_list()
+    ]
+    ids = pl.Series("id", digests, pl.Binary).bin.encode("hex")
+    if "id" in frame.columns:  # a file that aligntax wrote
+        ours = pl.col("id").str.contains("^[0-9a-f]{24}$")
+        return frame.with_columns(id=pl.when(ours).then(pl.col("id")).otherwise(ids))
     return frame.with_columns(ids)
+
+
+def _framed(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """The column as text without a lone mark; looked for first, because copying every text is slow."""
+    if name == "time":
+        return pl.col(name).dt.timestamp("us").cast(pl.String)
+    if frame[name].str.contains(_MARK, literal=True).any():
+        return pl.col(name).str.replace_all(_MARK, _MARK * 2, literal=True)
+    return pl.col(name)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import msgspec
 
 from .containers import decoded, delimiter
-from .formats import RECORD_FORMATS
+from .formats import format_of
 from .json_document import WRAPPERS, Broken, walk
 from .source import Source
 
@@ -119,15 +118,6 @@ def _csv_records(head: bytes) -> list[dict[str, Any]]:
         return [decoded(dict(zip(names, row, strict=False))) for _, row in zip(range(20), rows, strict=False)]
     except csv.Error:
         return []
-
-
-def format_of(first: list[dict[str, Any]]) -> str | None:
-    """The first record format that knows one of the records; None when they are plain."""
-    for record in first:
-        for name, module in RECORD_FORMATS.items():
-            if import_module(module).matches(record):
-                return name
-    return None
 
 
 def parquet_format(source: Source) -> str:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -67,32 +68,24 @@ class Tally:
             self.notes.append(said)
 
 
+@dataclass(kw_only=True)
 class Source:
     """One opened file: `stream` gives its bytes, decompressed, text as UTF-8 without a byte order mark."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        stream: BinaryIO,
-        container: str,
-        format: str,
-        settings: Settings,
-        tally: Tally,
-        path: Path | None = None,
-    ) -> None:
-        self.name = name
-        self.stream = stream
-        self.container = container  # jsonl, json, csv, parquet or zip
-        self.format = format  # a name in READERS
-        self.settings = settings
-        self.tally = tally
-        self.path = path  # the file itself, when it is one and is not compressed
+    name: str
+    stream: BinaryIO
+    container: str  # how records are held: jsonl, json, csv, parquet or zip
+    format: str  # a name in READERS
+    settings: Settings
+    tally: Tally
+    path: Path | None = None  # the file itself, when it is one and is not compressed
 
     def problem(self, line: int | None, reason: str) -> None:
+        """Count a row (or, with no line, the rest of the file) that cannot be read."""
         self.tally.problem(self.name, line, reason)
 
     def note(self, reason: str) -> None:
+        """Keep something worth knowing that cost no row."""
         self.tally.note(self.name, reason)
 
     @contextmanager

@@ -39,6 +39,7 @@ def as_float(value: Any) -> float | None:
 
 def as_time(value: Any) -> dt.datetime | None:
     """A UTC time from ISO 8601 text or a Unix time in s, ms, us or ns; no offset is taken as UTC."""
+    moment: dt.datetime | None
     if isinstance(value, dt.datetime):
         moment = value
     elif isinstance(value, str) and not value.isdigit():
