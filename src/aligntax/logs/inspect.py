@@ -17,7 +17,7 @@ from .outcomes import Ending, classify
 from .rows import Row, frames
 from .source import BadRow, Source
 from .turns import Answer, Turns, answer_of, split
-from .values import as_float, as_int, as_tags, as_text, as_time
+from .values import as_int, as_tags, as_text, as_time, seconds_to_ms
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,7 +120,6 @@ def _exchange(sample: _Sample, evaluation: _Evaluation) -> Row:
     ending = _ending(sample, output, choice, answer)
     turns = _turns(sample, attachments)
     usage = output.get("usage") or {}
-    seconds = as_float(output.get("time")) or as_float(sample.total_time)
     name = as_text(sample.uuid)
     if name is None and sample.id is not None:
         name = f"{sample.id}/{sample.epoch}"
@@ -138,7 +137,7 @@ def _exchange(sample: _Sample, evaluation: _Evaluation) -> Row:
         "model_requested": as_text(evaluation.model),
         "model_served": as_text(output.get("model")),
         "use_case": as_text(evaluation.task),
-        "latency_ms": seconds * 1000 if seconds is not None else None,
+        "latency_ms": seconds_to_ms(output.get("time")) or seconds_to_ms(sample.total_time),
         "prompt_tokens": as_int(usage.get("input_tokens")),
         "completion_tokens": as_int(usage.get("output_tokens")),
         "tags": as_tags(sample.metadata),

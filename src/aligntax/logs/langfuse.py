@@ -13,7 +13,7 @@ from .outcomes import classify
 from .rows import Row, frames
 from .source import BadRow, Source
 from .turns import Answer, answer_of, as_messages, split, text_of
-from .values import as_float, as_int, as_tags, as_text, as_time, use_case_of
+from .values import as_int, as_tags, as_text, as_time, elapsed_ms, seconds_to_ms, use_case_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,7 +85,8 @@ def _generation(record: dict[str, Any]) -> Row:
         "outcome_detail": ending.detail,
         "model_requested": as_text(_either(record, "providedModelName", "provided_model_name", "model")),
         "use_case": use_case_of(metadata) or as_text(_either(record, "traceName", "trace_name")),
-        "latency_ms": _latency(record, start),
+        "latency_ms": seconds_to_ms(record.get("latency"))
+        or elapsed_ms(start, as_time(_either(record, "endTime", "end_time"))),
         "prompt_tokens": _tokens(record, "input", "promptTokens"),
         "completion_tokens": _tokens(record, "output", "completionTokens"),
         "tags": as_tags(metadata, {"environment": record.get("environment")}),
@@ -108,14 +109,6 @@ def _output(output: Any) -> tuple[Answer, str | None]:
                 (output[key] for key in ("output", "completion", "response", "answer") if key in output), None
             )
     return answer_of(message), as_text(finish)
-
-
-def _latency(record: dict[str, Any], start: Any) -> float | None:
-    seconds = as_float(record.get("latency"))
-    if seconds is not None:
-        return seconds * 1000
-    end = as_time(_either(record, "endTime", "end_time"))
-    return (end - start).total_seconds() * 1000 if start and end and end >= start else None
 
 
 def _tokens(record: dict[str, Any], side: str, old: str) -> int | None:

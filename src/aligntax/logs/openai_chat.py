@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .outcomes import classify
+from .outcomes import classify, filtered_categories
 from .pairs import is_request, pair_of, remember, shared_fields
 from .rows import Row, frames
 from .source import BadRow, Source
@@ -63,7 +63,7 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
         tool_calls=answer.tool_calls,
         status=pair.status,
         error=choice.get("error") or body.get("error") or error,
-        detail=_filtered(choice),
+        detail=filtered_categories(choice.get("content_filter_results")),
     )
     turns = split(as_messages(request.get("messages")) or [str(request.get("prompt") or "")])
     usage = body.get("usage") or {}
@@ -83,12 +83,3 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
             "time": pair.time or as_time(body.get("created")),
         }
     ]
-
-
-def _filtered(choice: dict[str, Any]) -> str | None:
-    """The categories that Azure's content filter acted on."""
-    results = choice.get("content_filter_results")
-    if not isinstance(results, dict):
-        return None
-    names = [name for name, result in results.items() if isinstance(result, dict) and result.get("filtered")]
-    return ", ".join(sorted(names)) or None

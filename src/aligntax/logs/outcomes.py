@@ -6,8 +6,11 @@ nothing but a filter's placeholder ("[CONTENT_FILTERED]") is taken for what it i
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ..types import Outcome
 
@@ -99,7 +102,10 @@ _MARKER = re.compile(
 )
 _MARKED = re.compile(r"\s*[\[<(*_]")
 _LONGEST_MARKER = 80
-_LONGEST_DETAIL = 80
+_LONGEST_CODE = 80
+_LONGEST_MESSAGE = 2000
+_DEEPEST = 6
+_ERROR_KEYS = ("code", "type", "message", "raw", "reasons", "error", "innererror", "metadata", "body")
 
 
 def classify(  # noqa: PLR0913 - each is one field of a vendor's reply, and all but two have a default
@@ -145,47 +151,56 @@ def is_filter_marker(text: str) -> bool:
     return len(text) <= _LONGEST_MARKER and bool(_MARKED.match(text) and _MARKER.fullmatch(text))
 
 
+def filtered_categories(results: Any) -> str | None:
+    """The categories that Azure's content filter acted on, from `content_filter_result(s)`."""
+    if not isinstance(results, dict):
+        return None
+    names = [name for name, result in results.items() if isinstance(result, dict) and result.get("filtered")]
+    return ", ".join(sorted(names)) or None
+
+
 def _failed(raw: str | None, text: str, status: int | None, error: Any, detail: str | None) -> Ending:
-    code, signs = _signs(error)
-    value = raw or code or (str(status) if status is not None else None)
+    signs = _Signs(error)
+    value = raw or signs.code or (str(status) if status is not None else None)
+    detail = detail or signs.categories or (signs.code if signs.code != value else None)
+    said = " ".join(signs.texts)
     trouble = status is not None and (status >= 500 or status in {408, 429})
-    if _BLOCK_CODE.search(signs) or (not trouble and _BLOCK_WORD.search(signs)):
-        cut = bool(text) or bool(_BLOCKED_OUTPUT.search(signs))
-        blocked = Outcome.OUTPUT_BLOCKED if cut else Outcome.INPUT_BLOCKED
-        return Ending(blocked, value, detail or code)
-    return Ending(Outcome.ERROR, value, detail or code)
+    if _BLOCK_CODE.search(said) or (not trouble and _BLOCK_WORD.search(said)):
+        cut = bool(text) or bool(_BLOCKED_OUTPUT.search(said))
+        return Ending(Outcome.OUTPUT_BLOCKED if cut else Outcome.INPUT_BLOCKED, value, detail)
+    return Ending(Outcome.ERROR, value, detail)
 
 
-def _signs(error: Any) -> tuple[str | None, str]:
-    """The innermost code of an error body, and all its codes and messages in one line for matching."""
-    found: list[str] = []
-    codes: list[str] = []
+class _Signs:
+    """The codes and messages in an error body, however deep a gateway has wrapped it."""
 
-    def walk(value: Any, depth: int) -> None:
+    def __init__(self, error: Any) -> None:
+        self.texts: list[str] = []
+        self.categories: str | None = None
+        self._codes: list[str] = []
+        self._walk(error, 0)
+
+    @property
+    def code(self) -> str | None:
+        """The code that says most: one of a policy, else a word, else a number."""
+        words = [code for code in self._codes if not code.isdigit() and code != "error"]
+        blocked = [code for code in words if _BLOCK_CODE.search(code)]
+        return next(iter(blocked or words or self._codes), None)
+
+    def _walk(self, value: Any, depth: int) -> None:
         if isinstance(value, str):
-            found.append(value[:2000])
-        elif isinstance(value, dict) and depth < 6:
-            for key in (
-                "code",
-                "type",
-                "message",
-                "raw",
-                "reasons",
-                "error",
-                "innererror",
-                "metadata",
-                "body",
-            ):
-                inner = value.get(key)
-                if key in {"code", "type"} and isinstance(inner, str | int) and not isinstance(inner, bool):
-                    codes.append(str(inner)[:_LONGEST_DETAIL])
-                walk(inner, depth + 1)
+            self.texts.append(value[:_LONGEST_MESSAGE])
+            if value[:1] == "{":  # a provider's body that a gateway passed on as text
+                with contextlib.suppress(msgspec.DecodeError):
+                    self._walk(msgspec.json.decode(value), depth + 1)
         elif isinstance(value, list):
             for inner in value[:20]:
-                walk(inner, depth + 1)
-
-    walk(error, 0)
-    words = [code for code in codes if not code.isdigit() and code != "error"]
-    blocked = [code for code in words if _BLOCK_CODE.search(code)]
-    code = next(iter(blocked or words or codes), None)
-    return code, " ".join(found)
+                self._walk(inner, depth + 1)
+        elif isinstance(value, dict) and depth < _DEEPEST:
+            results = value.get("content_filter_result") or value.get("content_filter_results")
+            self.categories = self.categories or filtered_categories(results)
+            for key in _ERROR_KEYS:
+                inner = value.get(key)
+                if key in {"code", "type"} and isinstance(inner, str | int):
+                    self._codes.append(str(inner)[:_LONGEST_CODE])
+                self._walk(inner, depth + 1)

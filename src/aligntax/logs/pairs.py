@@ -9,7 +9,7 @@ import msgspec
 
 from .rows import Row
 from .source import Source
-from .values import as_float, as_int, as_tags, as_text, as_time, use_case_of
+from .values import as_float, as_int, as_tags, as_text, as_time, elapsed_ms, use_case_of
 
 REQUEST_KEYS = ("request", "request_body", "req", "input", "body", "kwargs")
 RESPONSE_KEYS = ("response", "response_body", "res", "resp", "output", "result", "completion")
@@ -112,13 +112,8 @@ def shared_fields(pair: Pair, record: dict[str, Any], request: dict[str, Any], b
         "model_requested": as_text(request.get("model") or wrapper.get("model")),
         "model_served": as_text(body.get("model")),
         "use_case": use_case_of(wrapper, own, metadata),
-        "latency_ms": latency if latency is not None else _elapsed(wrapper, pair.time),
+        "latency_ms": latency
+        if latency is not None
+        else elapsed_ms(pair.time, as_time(wrapper.get("endTime") or wrapper.get("end_time"))),
         "tags": as_tags(own, metadata),
     }
-
-
-def _elapsed(wrapper: dict[str, Any], start: dt.datetime | None) -> float | None:
-    end = as_time(wrapper.get("endTime") or wrapper.get("end_time"))
-    if start is None or end is None or end < start:
-        return None
-    return (end - start).total_seconds() * 1000

@@ -37,24 +37,31 @@ def read(source: Source) -> Iterator[pl.DataFrame]:
         number = 0
         for frame in slices(source, [*dict.fromkeys([*names.values(), *([keep] if keep else [])])]):
             for part in frame.iter_slices(source.settings.batch_rows):
-                if _holds_messages(part[names["prompt"]]):
-                    yield _row_by_row(part, source, first_line=number + 1)
-                else:
-                    yield exchanges(part, names, keep, first_line=number + 1)
+                lines = pl.Series("line", range(number + 1, number + part.height + 1), pl.Int64)
                 number += part.height
+                yield _exchanges(part, names, keep, lines, source)
 
 
-def _holds_messages(prompts: pl.Series) -> bool:
-    """Whether any prompt is a list of messages in JSON."""
-    if prompts.dtype != pl.String:
-        return False
-    return bool((prompts.str.contains(r"^\s*[\[{]") & prompts.str.contains('"role"', literal=True)).any())
-
-
-def _row_by_row(part: pl.DataFrame, source: Source, first_line: int) -> pl.DataFrame:
+def _exchanges(
+    part: pl.DataFrame, names: Mapping[str, str], keep: str | None, lines: pl.Series, source: Source
+) -> pl.DataFrame:
+    """The part as exchanges: as whole columns, but for the rows whose prompt is a talk of several turns."""
+    talks = _are_talks(part[names["prompt"]])
+    if not talks.any():
+        return exchanges(part, names, keep, lines)
     convert = PlainRecords(source.settings.columns)
-    rows = [row for record in part.iter_rows(named=True) for row in convert(record, source)]
-    return to_frame(rows, list(range(first_line, first_line + len(rows))))
+    rows = [row for record in part.filter(talks).iter_rows(named=True) for row in convert(record, source)]
+    read_apart = to_frame(rows, lines.filter(talks).to_list())
+    whole = exchanges(part.filter(~talks), names, keep, lines.filter(~talks))
+    return pl.concat([read_apart, whole], how="diagonal").sort("line")
+
+
+def _are_talks(prompts: pl.Series) -> pl.Series:
+    """Which prompts are messages in JSON, or a talk written out."""
+    if prompts.dtype != pl.String:
+        return pl.repeat(False, len(prompts), eager=True)
+    messages = prompts.str.contains(r"^\s*[\[{]") & prompts.str.contains('"role"', literal=True)
+    return (messages | prompts.str.contains(r"(?i)^\s*(user|human)\s*:")).fill_null(False)
 
 
 def slices(source: Source, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
@@ -90,7 +97,7 @@ def exchanges(
     columns = [_typed(frame[name], column).alias(column) for column, name in names.items()]
     if keep:
         columns.append(pl.col(keep).cast(pl.String).alias("id"))
-    columns.append(pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64).alias("line"))
+    columns.append(pl.lit(lines))
     found = frame.select(columns)
     if "refusal" in names:
         found = _with_refusals(found)

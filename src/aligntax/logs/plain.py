@@ -135,10 +135,14 @@ class PlainRecords:
         return [_row(fields, record)]
 
 
+_MAYBE_MESSAGES = frozenset("[{ \nuUhH")
+"""First characters of a prompt that may be messages in JSON or a transcript."""
+
+
 def _row(fields: dict[str, Any], record: dict[str, Any]) -> Row:
     asked, said = fields["prompt"], fields.get("response")
     row: Row = {}
-    if not isinstance(asked, str) or asked[:1] in {"[", "{"}:
+    if not isinstance(asked, str) or asked[:1] in _MAYBE_MESSAGES:
         said = _read_messages(asked, said, row)
     else:
         row["prompt"] = asked

@@ -10,7 +10,7 @@ from .outcomes import classify
 from .rows import Row
 from .source import BadRow
 from .turns import answer_of, as_messages, split, text_of
-from .values import as_int, as_tags, as_text, as_time, use_case_of
+from .values import as_int, as_tags, as_text, as_time, elapsed_ms, use_case_of
 
 if TYPE_CHECKING:
     from .otlp import Span
@@ -80,7 +80,7 @@ def exchange_of_call(span: Span) -> Row:
         "model_requested": as_text(has.get("gen_ai.request.model") or has.get("llm.model_name")),
         "model_served": as_text(has.get("gen_ai.response.model")),
         "use_case": use_case_of(own, metadata) or as_text(span.resource.get("service.name")),
-        "latency_ms": (end - start).total_seconds() * 1000 if start and end and end >= start else None,
+        "latency_ms": elapsed_ms(start, end),
         "prompt_tokens": _tokens(has, "input", "prompt"),
         "completion_tokens": _tokens(has, "output", "completion"),
         "tags": as_tags(own, metadata),

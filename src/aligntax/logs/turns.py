@@ -6,6 +6,7 @@ a part is text when it says so or carries only text, and reasoning is never part
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import msgspec
@@ -157,11 +158,35 @@ def answer_of(message: Any) -> Answer:
     return Answer(text, False, count)
 
 
+_SPEAKER = re.compile(r"^\s*(system|user|human|assistant|ai)\s*:[ \t]*", re.IGNORECASE | re.MULTILINE)
+_TRANSCRIPT = re.compile(r"\s*(?:user|human)\s*:", re.IGNORECASE)
+
+
+def transcript(text: str) -> list[dict[str, str]] | None:
+    """The messages of a talk written out as "user: ... assistant: ... user: ..."; None for any other text.
+
+    It must start with the user, hold an answer, and end with the user (or an open "assistant:"), which a
+    prompt that only quotes a talk seldom does.
+    """
+    if not _TRANSCRIPT.match(text):
+        return None
+    marks = list(_SPEAKER.finditer(text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    talk = [
+        {"role": mark[1].lower(), "content": text[mark.end() : end].strip()}
+        for mark, end in zip(marks, ends, strict=True)
+    ]
+    if talk[-1]["role"] in {"assistant", "ai"} and not talk[-1]["content"]:
+        talk.pop()
+    spoken = [turn["role"] in {"assistant", "ai"} for turn in talk]
+    return talk if any(spoken) and not spoken[-1] else None
+
+
 def as_messages(value: Any) -> list[Any] | None:
-    """The messages in a request value: a list, {"messages": [...]}, or either as JSON text; else None."""
+    """The messages in a request value: a list, {"messages": [...]}, either as JSON text, or a transcript; else None."""
     if isinstance(value, str):
         if not (value.lstrip()[:1] in {"[", "{"} and '"role"' in value):
-            return None
+            return transcript(value)
         try:
             value = msgspec.json.decode(value)
         except (msgspec.DecodeError, RecursionError):

@@ -37,6 +37,19 @@ def as_float(value: Any) -> float | None:
     return number if -1e300 < number < 1e300 else None
 
 
+def elapsed_ms(start: dt.datetime | None, end: dt.datetime | None) -> float | None:
+    """Milliseconds between two times; None where one is missing or they run backwards."""
+    if start is None or end is None or end < start:
+        return None
+    return (end - start) / dt.timedelta(milliseconds=1)
+
+
+def seconds_to_ms(seconds: Any) -> float | None:
+    """A duration in seconds as milliseconds, to the microsecond."""
+    number = as_float(seconds)
+    return None if number is None else round(number * 1000, 3)
+
+
 def as_time(value: Any) -> dt.datetime | None:
     """A UTC time from ISO 8601 text or a Unix time in s, ms, us or ns; no offset is taken as UTC."""
     moment: dt.datetime | None
