@@ -91,7 +91,7 @@ def slices(source: Source, columns: list[str] | None = None) -> Iterator[pl.Data
 
 
 def exchanges(
-    frame: pl.DataFrame, names: Mapping[str, str], keep: str | None, first_line: int
+    frame: pl.DataFrame, names: Mapping[str, str], keep: str | None, lines: pl.Series
 ) -> pl.DataFrame:
     """The columns of a plain frame as exchange columns, the outcome worked out from them."""
     columns = [_typed(frame[name], column).alias(column) for column, name in names.items()]
