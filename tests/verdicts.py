@@ -150,7 +150,7 @@ def verdict_frame(rows: int, *, seed: int = 0) -> pl.DataFrame:
     chances /= chances.sum(axis=1, keepdims=True)
     style = (chances.cumsum(axis=1) > random.random((rows, 1))).argmax(axis=1)
     call = random.choice(len(_CALLS), rows, p=[share for *_, share in _CALLS])
-    bank = _bank()
+    bank = _Bank()
     picked = random.integers(0, 1_000_000, rows)
     chosen = np.array([bank.starts[s] for s in range(len(_STYLES))])[style]
     chosen += picked % np.array([len(_ANSWERS[s]) for s in _STYLES])[style]
@@ -171,7 +171,9 @@ def verdict_frame(rows: int, *, seed: int = 0) -> pl.DataFrame:
         words=(pl.col("words") * (1 + pl.Series(random.exponential(2.0, rows)))).cast(pl.UInt32),
         file=pl.lit("calls.jsonl"),
         line=pl.int_range(1, rows + 1, dtype=pl.Int64, eager=True),
-        detector=pl.when(pl.col("outcome") == "error").then(pl.lit("none")).otherwise(pl.lit("lexicon+kernel 1")),
+        detector=pl.when(pl.col("outcome") == "error")
+        .then(pl.lit("none"))
+        .otherwise(pl.lit("lexicon+kernel 1")),
         **{kind: (pl.col(kind) + noise).clip(0, 1) for kind in KINDS},
     )
     return frame.with_columns(
@@ -181,14 +183,13 @@ def verdict_frame(rows: int, *, seed: int = 0) -> pl.DataFrame:
 
 def one_verdict(**fields: object) -> pl.DataFrame:
     """A frame of one complete answer, with `fields` in place of what it says."""
-    base = verdict_frame(1).with_columns(pl.lit("Why?").alias("prompt"))
-    row = {name: None for name in SCHEMA} | {
+    row = dict.fromkeys(SCHEMA) | {
         "id": "one",
         "prompt": "Why?",
         "response": "Because the sky is wide.",
         "outcome": "answered",
         "outcome_raw": "stop",
-        "detector": base["detector"][0],
+        "detector": "lexicon+kernel 1",
         "language": "en",
         "answered": "full",
         "label": "complete",
@@ -258,7 +259,3 @@ def unmark(marked: str) -> tuple[str, list[dict[str, object]]]:
         spans.append({"start": len(text), "end": len(text) + len(words), "function": function, "rule": rule})
         text, at = text + words, match.end()
     return text + marked[at:], spans
-
-
-def _bank() -> _Bank:
-    return _Bank()

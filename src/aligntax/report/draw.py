@@ -66,26 +66,29 @@ def _take_turns(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     return (
         rows.sort("place", *keys)
         .with_columns(turn=pl.int_range(pl.len()).over("stratum"))
-        .sort("turn", pl.col("stratum").cast(pl.Enum(STRATA)))
+        .sort("turn", "stratum")
     )
 
 
 def _stratum() -> pl.Expr:
-    """What a row is an example of: its strongest kind, else how it ended, else its label."""
-    scores = pl.concat_list(pl.col(name).fill_null(0) for name in _KINDS)
-    kind = scores.list.arg_max().replace_strict(list(range(len(_KINDS))), _KINDS, return_dtype=pl.String)
+    """What a row is an example of, as its place in STRATA: its strongest kind, else its ending, else its label."""
+    best = pl.max_horizontal(_KINDS)
+    kind = pl.coalesce(pl.when(pl.col(name) == best).then(_place(name)) for name in _KINDS)
     outcome, label = pl.col("outcome"), pl.col("label")
+    by_label = pl.coalesce(pl.when(label == value.value).then(_place(value.value)) for value in Label)
     return (
         pl.when(outcome.is_in([value.value for value in PROVIDER_BLOCKED]))
-        .then(pl.lit("provider_blocked"))
+        .then(_place("provider_blocked"))
         .when(outcome != Outcome.ANSWERED)
-        .then(pl.lit("other"))
-        .when(pl.max_horizontal(_KINDS) >= KIND_THRESHOLD)
+        .then(_place("other"))
+        .when(best >= KIND_THRESHOLD)
         .then(kind)
-        .when(label.is_in([value.value for value in Label]))
-        .then(label)
-        .otherwise(pl.lit(Label.UNDETERMINED.value))
+        .otherwise(pl.coalesce(by_label, _place(Label.UNDETERMINED.value)))
     )
+
+
+def _place(stratum: str) -> pl.Expr:
+    return pl.lit(STRATA.index(stratum), pl.UInt8)
 
 
 def _slice_expressions(verdicts: pl.LazyFrame, by: Sequence[str]) -> list[pl.Expr]:

@@ -1,6 +1,7 @@
 """What the page says in numbers: aggregates of a frame of verdicts, never its texts.
 
-Every function reads the frame lazily and collects only a few rows, so memory does not grow with the log.
+Every function reads the frame lazily, column by column, and collects a few rows; only the quartiles hold one
+number per answer for a moment.
 """
 
 from __future__ import annotations
