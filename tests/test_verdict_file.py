@@ -49,7 +49,8 @@ def interrupt(path: Path, *frames: pl.DataFrame, **settings) -> None:
             judge_into(file, *frames)
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, run)
+    with pytest.raises(KeyboardInterrupt):
+        run()
 
 
 def judge_into(file: VerdictFile, *frames: pl.DataFrame) -> None:

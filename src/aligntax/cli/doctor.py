@@ -6,7 +6,6 @@ import hashlib
 import platform
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -68,6 +67,8 @@ def _weights() -> Iterator[tuple[bool, str, str]]:
 
 def _extras() -> Iterator[tuple[bool, str, str]]:
     """What each optional extra would need, and whether it is there; none of them is needed for a scan."""
+    from importlib import metadata
+
     needs: dict[str, list[str]] = {}
     for requirement in metadata.requires("aligntax") or ():
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", requirement)
@@ -81,6 +82,8 @@ def _extras() -> Iterator[tuple[bool, str, str]]:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

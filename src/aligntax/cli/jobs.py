@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from ..errors import AlignTaxError
 from ..types import exchange_schema
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def judged(batches: Iterable[pl.DataFrame], judge: Judge, jobs: int) -> Generato
     """Each batch with the verdict columns added, in the order in which the batches came.
 
     `judge` is a module-level function that keeps the rows and their order; with `jobs` > 1 it runs in so many
-    processes. Raises RuntimeError with the worker's traceback when it fails, or when a worker dies.
+    processes. Raises RuntimeError with the worker's traceback when it fails, AlignTaxError when a worker dies.
     """
     source = iter(batches)
     rows = 0
@@ -91,7 +92,8 @@ class _Worker:
         return self._ready
 
     def send(self, batch: pl.DataFrame) -> None:
-        self._pipe.send_bytes(_to_bytes(batch))
+        with _alive():
+            self._pipe.send_bytes(_to_bytes(batch))
 
     def receive(self) -> pl.DataFrame:
         import polars as pl
@@ -105,13 +107,19 @@ class _Worker:
         self._process.close()
 
     def _receive(self) -> bytes:
-        try:
+        with _alive():
             message = self._pipe.recv_bytes()
-        except EOFError:
-            raise RuntimeError("a worker process died, perhaps for want of memory: try --jobs 1") from None
         if message[:1] == _FAILED:
             raise RuntimeError(f"a worker process failed\n{message[1:].decode()}")
         return message[1:]
+
+
+@contextlib.contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError):
+        raise AlignTaxError("a worker process died, perhaps for want of memory: try --jobs 1") from None
 
 
 @contextlib.contextmanager
