@@ -122,8 +122,8 @@ def test_the_timeline_marks_the_week_in_which_the_served_model_changes(page):
     section = page.section("timeline")
     changes = [item.words for item in section.one("ul", class_="changes").all("li")]
     assert changes == [
-        "A 7 Apr 2025: writer-2025-04 first serves",
-        "B 14 Apr 2025: writer-2024-11 serves no more",
+        "A week of 7 Apr 2025: writer-2025-04 first serves",
+        "B week of 14 Apr 2025: writer-2024-11 serves no more",
     ]
     rules = section.one("svg", class_="lines").all("text", class_="change-name")
     assert [rule.words for rule in rules] == ["A", "B"]

@@ -211,10 +211,10 @@ def test_the_narrowest_span_names_a_piece_that_several_cover():
         {"start": 2, "end": 4, "function": "apology", "rule": "sorry"},
     ]
     shown = pieces("012345678", spans, offset=0, length=9, limit=100)
-    assert [(piece.text, piece.evidence, piece.function) for piece in shown] == [
-        ("01", (1,), "refusal"),
-        ("23", (2, 1), "apology"),
-        ("45678", (1,), "refusal"),
+    assert [(piece.text, piece.evidence, piece.ends, piece.function) for piece in shown] == [
+        ("01", (1,), (), "refusal"),
+        ("23", (2, 1), (2,), "apology"),
+        ("45678", (1,), (1,), "refusal"),
     ]
 
 

@@ -39,7 +39,8 @@ def draw(verdicts: pl.LazyFrame, by: Sequence[str], count: int) -> list[str]:
     counts = rows.group_by(keys).agg(pl.len().alias("rows")).collect(engine="streaming")
     wanted = (
         _take_turns(
-            counts.with_columns(place=pl.int_ranges(pl.min_horizontal("rows", count))).explode("place"), keys
+            counts.with_columns(place=pl.int_ranges(pl.min_horizontal("rows", count))).explode("place"),
+            pl.struct(keys).hash(),
         )
         .head(count)
         .group_by(keys)
@@ -58,13 +59,16 @@ def draw(verdicts: pl.LazyFrame, by: Sequence[str], count: int) -> list[str]:
         .with_columns(place=pl.int_range(pl.len()).over(keys))
         .filter(pl.col("place") < pl.col("wanted"))
     )
-    return _take_turns(drawn, keys)["id"].to_list()
+    return _take_turns(drawn, pl.col("chance"))["id"].to_list()
 
 
-def _take_turns(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Rows with a `place` within their keys, in an order in which strata alternate, and slices within them."""
+def _take_turns(rows: pl.DataFrame, tie: pl.Expr) -> pl.DataFrame:
+    """Rows with a `place` within their stratum and slice, ordered so that strata alternate, and slices within.
+
+    `tie` orders the slices of one stratum; it is not their name, or the first in the alphabet would always lead.
+    """
     return (
-        rows.sort("place", *keys)
+        rows.sort("place", tie)
         .with_columns(turn=pl.int_range(pl.len()).over("stratum"))
         .sort("turn", "stratum")
     )

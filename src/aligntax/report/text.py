@@ -23,6 +23,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     evidence: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()  # those of them that end with this piece
     function: str = ""  # of the narrowest span
     left_out: int = 0  # characters that stand here in the log and are not shown; `text` is empty then
 
@@ -103,6 +104,7 @@ def _cut(text: str, start: int, end: int, inside: list[tuple[int, int, int, str]
             Piece(
                 text=visible(text[low:high]),
                 evidence=tuple(number for _, _, number, _ in covering),
+                ends=tuple(number for _, stop, number, _ in covering if high in (stop, end)),
                 function=covering[0][3] if covering else "",
             )
         )
