@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from importlib import resources
 
@@ -55,10 +56,13 @@ def entries(language: str) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def expanded(language: str) -> list[tuple[str, tuple[str, ...]]]:
-    """(function, tokens) of every literal phrase."""
+@functools.cache
+def expanded(language: str) -> list[tuple[str, tuple[str, ...], bool]]:
+    """(function, tokens, only at the start of a sentence) of every literal phrase."""
     return [
-        (function, tokens(text)) for function, entry in entries(language) for text in expand(entry["phrase"])
+        (function, tokens(text), entry.get("at") == "start")
+        for function, entry in entries(language)
+        for text in expand(entry["phrase"])
     ]
 
 
@@ -105,7 +109,7 @@ class TestFile:
         owner: dict[tuple[str, ...], str] = {}
         clashes = {
             (" ".join(phrase), owner[phrase], function)
-            for function, phrase in expanded(language)
+            for function, phrase, _ in expanded(language)
             if owner.setdefault(phrase, function) != function
         }
         assert not clashes
@@ -113,7 +117,7 @@ class TestFile:
     def test_a_refusal_is_more_than_one_word(self, language: str) -> None:
         short = [
             phrase
-            for function, phrase in expanded(language)
+            for function, phrase, _ in expanded(language)
             if function in ("refusal_policy", "refusal_capability") and len(phrase) < 2
         ]
         assert not short
@@ -151,10 +155,8 @@ def refusals(language: str, sentence: str) -> set[tuple[str, ...]]:
     opening = {words[:j] for j in range(1, len(words) + 1)}
     return {
         phrase
-        for function, entry in entries(language)
-        if function in ("refusal_policy", "refusal_capability")
-        for phrase in map(tokens, expand(entry["phrase"]))
-        if phrase in (opening if entry.get("at") == "start" else spans)
+        for function, phrase, at_start in expanded(language)
+        if function in ("refusal_policy", "refusal_capability") and phrase in (opening if at_start else spans)
     }
 
 
