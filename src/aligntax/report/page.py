@@ -114,7 +114,9 @@ def _choices(examples: Sequence[Example], slices: int) -> dict[str, list[str]]:
 
 
 def _kinds_top(findings: Findings) -> float:
-    rows = [findings.total, *(row for slices in findings.slices for row in slices.rows)]
+    """Where the bars of the kinds end. Thin slices have no say: one call would flatten all others."""
+    sliced = (row for slices in findings.slices for row in slices.rows if row["counted"] >= FEW)
+    rows = [findings.total, *sliced]
     return nice_top(max((row[kind] or 0.0 for row in rows for kind in Kind), default=0.0))
 
 

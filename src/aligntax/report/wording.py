@@ -102,7 +102,7 @@ def chance(probability: float) -> str:
 
 def slice_name(value: object) -> str:
     """The value of a slice column; logs may leave it out."""
-    return "(none)" if value is None else clip(str(value), 120)
+    return "(none)" if value is None else clip(str(value), 80)
 
 
 def plural(number: int, noun: str) -> str:
