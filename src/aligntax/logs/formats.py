@@ -23,7 +23,7 @@ PLAIN = ("jsonl", "csv", "parquet")
 
 RECORD_FORMATS = {
     name: READERS[name].partition(":")[0]
-    for name in ("otlp", "langfuse", "openai_responses", "anthropic", "openai_chat", "promptfoo", "inspect")
+    for name in ("otlp", "langfuse", "inspect", "promptfoo", "openai_responses", "anthropic", "openai_chat")
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..errors import InputError
@@ -13,7 +14,7 @@ from .outcomes import classify
 from .rows import Row
 from .source import BadRow, Source
 from .turns import answer_of, as_messages, split, text_of
-from .values import as_int, as_text, field_value, look_up
+from .values import SCALARS, as_int, as_text, field_value, look_up
 
 _NAMES = {
     "prompt": "prompt input question request query user_prompt user_message user_input input_text prompt_text"
@@ -54,6 +55,7 @@ _NOT_NAMES = re.compile(r"[^a-z0-9]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 _SHOWN_COLUMNS = 30
+_LONGEST_MARKER = 80
 
 
 def check_columns(columns: Mapping[str, str]) -> dict[str, str]:
@@ -152,30 +154,15 @@ def _row(fields: dict[str, Any], record: dict[str, Any]) -> Row:
         text, refused = f"{text}\n\n{refusal}" if text else refusal, True
     row["response"] = text
     if (tools := fields.get("tool_calls")) is not None:
-        calls = len(tools) if isinstance(tools, list) else as_int(tools) or calls
+        calls = field_value("tool_calls", tools) or calls
     row["tool_calls"] = calls
     _set_outcome(row, fields, refused)
     for column, value in fields.items():
-        if column not in _DONE and value is not None:
-            row[column] = field_value(column, value)  # type: ignore[literal-required]
+        if value is not None and (make := SCALARS.get(column)) is not None:
+            row[column] = make(value)  # type: ignore[literal-required]
     if "source_id" in record and "id" in record:
         row["id"] = as_text(record["id"])
     return row
-
-
-_DONE = frozenset(
-    {
-        "prompt",
-        "response",
-        "tool_calls",
-        "outcome",
-        "outcome_raw",
-        "outcome_detail",
-        "status",
-        "error",
-        "refusal",
-    }
-)
 
 
 def _read_messages(asked: Any, said: Any, row: Row) -> Any:
@@ -225,6 +212,12 @@ def ended(facts: Facts) -> tuple[str, str | None, str | None]:
     """Outcome, raw value and detail of a plain row; an `own` outcome in aligntax's words stands."""
     if facts.own in _OUTCOMES:
         return facts.own, facts.raw, facts.detail
+    if facts.error is None and len(facts.text) > _LONGEST_MARKER and not facts.text.isspace():
+        return _same(facts._replace(text="text"))  # all that matters of it, and alike for most rows
+    return _classified(facts)
+
+
+def _classified(facts: Facts) -> tuple[str, str | None, str | None]:
     return classify(
         facts.raw or facts.own,
         facts.text,
@@ -234,3 +227,6 @@ def ended(facts: Facts) -> tuple[str, str | None, str | None]:
         error=facts.error,
         detail=facts.detail,
     )
+
+
+_same = lru_cache(1024)(_classified)

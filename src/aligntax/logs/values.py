@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -123,20 +124,39 @@ def look_up(record: Any, path: str) -> Any:
     return value
 
 
+def _as_prose(value: Any) -> str | None:
+    return text_of(value) or None
+
+
+def _as_json(value: Any) -> str | None:
+    return value or None if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _as_tag_text(value: Any) -> str | None:
+    return value or None if isinstance(value, str) else as_tags(value)
+
+
+SCALARS: dict[str, Callable[[Any], Any]] = {
+    "model_requested": as_text,
+    "model_served": as_text,
+    "use_case": as_text,
+    "time": as_time,
+    "system": _as_prose,
+    "history": _as_json,
+    "latency_ms": as_float,
+    "prompt_tokens": as_int,
+    "completion_tokens": as_int,
+    "tags": _as_tag_text,
+    "source_id": as_text,
+}
+"""Exchange columns that are one value of the log, and what makes that value of the column's type."""
+
+
 def field_value(column: str, value: Any) -> Any:
-    """A log's value as the type of the exchange column; None where it is no such thing."""
-    if value is None:
-        return None
-    if column in {"prompt", "response", "system"}:
-        return text_of(value) or ("" if column != "system" else None)
-    if column == "time":
-        return as_time(value)
-    if column == "latency_ms":
-        return as_float(value)
-    if column in {"prompt_tokens", "completion_tokens", "tool_calls"}:
-        return as_int(value)
-    if column == "history":
-        return value or None if isinstance(value, str) else msgspec.json.encode(value).decode()
-    if column == "tags":
-        return value or None if isinstance(value, str) else as_tags(value)
-    return as_text(value)
+    """A log's value as the type of any exchange column; None where it is no such thing."""
+    if column in {"prompt", "response"}:
+        return text_of(value)
+    if column == "tool_calls":
+        return len(value) if isinstance(value, list) else as_int(value)
+    make: Callable[[Any], Any] = SCALARS.get(column, as_text)
+    return make(value)
