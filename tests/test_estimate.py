@@ -26,7 +26,7 @@ _ids = itertools.count()
 
 def row(**fields) -> dict:
     number = next(_ids)
-    base = {"id": f"id{number:06}", "prompt": "How?", "response": "Like this.", "outcome": "answered"}
+    base = {"id": f"id{number:06}", "prompt": "How?", "response": f"Like {number}.", "outcome": "answered"}
     return base | {"label": "complete", "p_full": 0.9, "p_part": 0.05, "p_none": 0.05} | fields
 
 
@@ -170,6 +170,13 @@ def test_examples_are_never_complete_blocked_without_evidence_or_endless():
         refusal(response="no " * 5000),
     )
     assert examples(verdicts, 3).height == 0
+
+
+def test_examples_never_show_the_same_answer_twice():
+    verdicts = frame(
+        *(refusal(0.9, response="I can't.") for _ in range(6)), refusal(0.8, response="I won't.")
+    )
+    assert examples(verdicts, 3)["response"].to_list() == ["I can't.", "I won't."]
 
 
 def test_the_same_log_gives_the_same_examples_whatever_the_order_of_its_rows():

@@ -14,8 +14,7 @@ import polars as pl
 from .errors import InputError
 from .types import CONTENT_COLUMNS, KIND_THRESHOLD, PROVIDER_BLOCKED, Kind, Label, Outcome
 
-__all__ = ["CONTENT_COLUMNS", "examples", "slice_columns", "summarise"]
-
+_SPARE = 8  # the surest answers are often one phrase over and over: so many are looked at for each one shown
 _LONGEST_EXAMPLE = 2000  # characters; beyond it a snippet says little about the whole answer
 _SHARES = (
     *(label.value for label in Label),
@@ -76,8 +75,8 @@ def examples(verdicts: pl.DataFrame | pl.LazyFrame, n: int) -> pl.DataFrame:
     """The clearest answers that were not complete, at most `n`: whole rows, with `kind` and `probability` added.
 
     `kind` is the row's strongest kind, `probability` that of its label (p_none where refused, else p_part).
-    One example per kind comes first, surest first; answers with no evidence span or too long to show are left
-    out. Empty when the frame holds no response text.
+    One example per kind comes first, surest first, no answer twice; answers with no evidence span or too long
+    to show are left out. Empty when the frame holds no response text.
     """
     lazy = verdicts.lazy()
     if "response" not in lazy.collect_schema():
@@ -100,13 +99,14 @@ def examples(verdicts: pl.DataFrame | pl.LazyFrame, n: int) -> pl.DataFrame:
         .sort("probability", "id", descending=[True, False], nulls_last=True)
         .with_columns(place=pl.int_range(pl.len()).over("kind"))
         .sort("place", "probability", "id", descending=[False, True, False], nulls_last=True)
-        .head(n)
+        .head(_SPARE * n)
         .with_row_index("order")
         .select("id", "order")
         .collect(engine="streaming")
     )
     chosen = candidates.filter(pl.col("id").is_in(ranked["id"].implode())).collect(engine="streaming")
-    return chosen.unique("id").join(ranked, on="id").sort("order").drop("order")
+    in_order = chosen.unique("id").join(ranked, on="id").sort("order").drop("order")
+    return in_order.unique("response", keep="first", maintain_order=True).head(n)
 
 
 def _counts() -> list[pl.Expr]:

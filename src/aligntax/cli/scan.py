@@ -209,7 +209,11 @@ def _print_summary(result: ScanResult, out: Path | None, report: Path | None) ->
     from .summary import print_summary
     from .terminal import console
 
-    print_summary(result, console(), out=out, report=report)
+    screen = console()
+    with screen.capture() as printed:
+        print_summary(result, screen, out=out, report=report)
+    # The console has decided on colours already; the spaces with which it fills lines are no use to anyone.
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()), color=True)
 
 
 def _columns(mapping: Sequence[str]) -> dict[str, str] | None:

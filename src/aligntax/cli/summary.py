@@ -15,7 +15,7 @@ from ..estimate import examples, summarise
 from ..types import Kind, Outcome
 from .evidence import evidence
 from .result import ScanResult
-from .terminal import clean, cut
+from .terminal import clean, cut, cut_middle
 
 UNCORRECTED = "UNCORRECTED detector rates: label a sample before you sign a number."
 
@@ -41,7 +41,8 @@ _MOST_SLICES = 20
 _MOST_PROBLEMS = 3
 _EXAMPLES = 3
 _WIDEST = 120
-_NARROW = 100  # columns of a terminal under which the headings are broken
+_NUMBERS_WIDE, _NUMBERS_NARROW = 90, 58  # characters that the columns of numbers take
+_NARROW = 110  # columns of a terminal under which the headings are broken
 
 
 def headline(total: Mapping[str, Any]) -> str:
@@ -68,7 +69,8 @@ def print_summary(result: ScanResult, console: Console, *, out: Path | None, rep
     console.print(Text(headline(result.total), "bold"))
     console.print(Text(UNCORRECTED, "yellow"))
     if result.total["counted"]:
-        console.print(_table(result, narrow=console.width < _NARROW))
+        console.print()
+        console.print(_table(result, console.width))
         _print_examples(result, console)
     _print_lines("Data", list(_data_notes(result)), console)
     _print_lines("Files", list(_files(result, out, report)), console)
@@ -88,11 +90,19 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _table(result: ScanResult, *, narrow: bool) -> Table:
+def _table(result: ScanResult, width: int) -> Table:
+    narrow = width < _NARROW
     table = Table(
         box=None, padding=(0, 1, 0, 0) if narrow else (0, 2, 0, 0), header_style="dim", pad_edge=False
     )
-    table.add_column(" / ".join(result.by) or "slice", no_wrap=True, overflow="ellipsis", vertical="bottom")
+    room = max(width - (_NUMBERS_NARROW if narrow else _NUMBERS_WIDE), 12)
+    table.add_column(
+        cut_middle(" / ".join(result.by), room) or "slice",
+        max_width=room,
+        no_wrap=True,
+        overflow="ellipsis",
+        vertical="bottom",
+    )
     table.add_column("n", justify="right", no_wrap=True, vertical="bottom")
     for name, wide, short in _COLUMNS:
         style = "bold" if name == "not_complete" else ""
@@ -124,11 +134,16 @@ def _add_groups(table: Table, result: ScanResult, rows: Sequence[dict[str, Any]]
     for value, members in itertools.groupby(rows, key=lambda row: row[first]):
         _add_row(table, _name(groups[value], [first]), groups[value])
         for row in members:
-            _add_row(table, f"  {_name(row, rest)}", row)
+            _add_row(table, _name(row, rest), row, indent="  ")
 
 
-def _add_row(table: Table, name: str, row: Mapping[str, Any]) -> None:
-    table.add_row(Text(name), f"{row['counted']:,}", *(_cell(row[column]) for column, _, _ in _COLUMNS))
+def _add_row(table: Table, name: str, row: Mapping[str, Any], indent: str = "") -> None:
+    room = (table.columns[0].max_width or _WIDEST) - len(indent)
+    table.add_row(
+        Text(indent + cut_middle(name, room)),
+        f"{row['counted']:,}",
+        *(_cell(row[column]) for column, _, _ in _COLUMNS),
+    )
 
 
 def _cell(share: float | None) -> Text:
@@ -146,8 +161,7 @@ def _print_examples(result: ScanResult, console: Console) -> None:
     console.print()
     console.print(Text("Clearest examples", "bold"))
     for number, row in enumerate(rows, 1):
-        where = f"{clean(row['file'])}:{row['line']}" if row["file"] else None
-        facts = [f"{percent(row['probability'])} sure", *_slice_of(row), *([where] if where else [])]
+        facts = [f"{percent(row['probability'])} sure", *_slice_of(row), *_place_of(row)]
         console.print(
             Text.assemble(f"{number}. ", (KIND_WORDS[Kind(row["kind"])], "bold"), ", ", " · ".join(facts)),
             no_wrap=True,
@@ -166,6 +180,14 @@ def _print_examples(result: ScanResult, console: Console) -> None:
 def _slice_of(row: Mapping[str, Any]) -> list[str]:
     names = (row["use_case"], row["model_served"] or row["model_requested"])
     return [cut(clean(name), 32) for name in names if name]
+
+
+def _place_of(row: Mapping[str, Any]) -> list[str]:
+    """The last part of the file's path and the line: enough to find the row, short enough to be shown."""
+    if row["file"] is None:
+        return []
+    name = clean(Path(row["file"]).name)
+    return [f"{name}:{row['line']}" if row["line"] is not None else name]
 
 
 def _data_notes(result: ScanResult) -> Iterator[str]:

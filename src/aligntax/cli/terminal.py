@@ -21,8 +21,16 @@ def clean(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """`text` within `length` characters, cut at its end; long names keep their beginning."""
+    """`text` within `length` characters, cut at its end."""
     return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
+
+
+def cut_middle(name: str, length: int) -> str:
+    """`name` within `length` characters, cut in its middle: names of models differ at their ends."""
+    if len(name) <= length:
+        return name
+    end = (length - 1) // 2
+    return f"{name[: length - 1 - end]}…{name[len(name) - end :]}"
 
 
 def console(stream: TextIO | None = None) -> Console:
