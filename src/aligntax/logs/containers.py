@@ -15,6 +15,7 @@ import msgspec
 
 from .formats import PLAIN
 from .json_document import elements
+from .json_text import NOT_JSON, parsed
 from .source import MAX_ROW_BYTES, Source
 
 Records = Iterator[tuple[int, int, Any]]
@@ -34,16 +35,7 @@ def records(source: Source) -> Records:
 
 def decoded(record: dict[str, Any]) -> dict[str, Any]:
     """The record with fields that hold a JSON object or array decoded, as tables of traces have them."""
-    return {key: _decoded(value) for key, value in record.items()}
-
-
-def _decoded(value: Any) -> Any:
-    if not isinstance(value, str) or value[:1] not in {"{", "["}:
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError):
-        return value
+    return {key: parsed(value) for key, value in record.items()}
 
 
 def _json_lines(source: Source) -> Records:
@@ -59,7 +51,7 @@ def _json_lines(source: Source) -> Records:
             continue
         try:
             record = decode(line)
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_JSON:
             if not line.strip():
                 continue
             try:
@@ -88,7 +80,9 @@ def lenient(line: bytes) -> Any:
     except json.JSONDecodeError as error:
         if b"\0" in line:
             raise ValueError("the line holds NUL bytes: the file was damaged or cut off") from None
-        raise ValueError(f"broken JSON: {error.msg} at character {error.pos + 1}") from None
+        raise ValueError(
+            f"broken JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}"
+        ) from None
 
 
 def _csv_rows(source: Source) -> Records:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .archive import read_member
+from .json_text import NOT_JSON
 from .outcomes import Ending, classify
 from .rows import Row, frames
 from .source import BadRow, Source
@@ -64,21 +65,19 @@ def matches(record: dict[str, Any]) -> bool:
 
 
 def _read_archive(source: Source) -> Iterator[pl.DataFrame]:
-    with source.on_disk() as path:
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile:
-            source.problem(None, "the archive is damaged or was cut off")
+    path = source.on_disk()
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile:
+        source.problem(None, "the archive is damaged or was cut off")
+        return
+    with archive:
+        names = archive.namelist()
+        if not any(map(_is_sample, names)):
+            source.problem(None, "a zip archive, but no Inspect log: it has no samples; unpack it first")
             return
-        with archive:
-            names = archive.namelist()
-            if not any(name.startswith("samples/") for name in names):
-                source.problem(None, "a zip archive, but no Inspect log: it has no samples; unpack it first")
-                return
-            header = _header(archive, names)
-            yield from frames(
-                source, lambda sample, _: [_exchange(sample, header)], _samples(archive, source)
-            )
+        header = _header(archive, names)
+        yield from frames(source, lambda sample, _: [_exchange(sample, header)], _samples(archive, source))
 
 
 def _header(archive: zipfile.ZipFile, names: list[str]) -> _Evaluation:
@@ -87,28 +86,28 @@ def _header(archive: zipfile.ZipFile, names: list[str]) -> _Evaluation:
         if name in names:
             try:
                 return msgspec.json.decode(read_member(archive, archive.getinfo(name)), type=_Header).eval
-            except (msgspec.DecodeError, BadRow):
+            except (*NOT_JSON, BadRow):
                 continue
     return _Evaluation()
 
 
 def _samples(archive: zipfile.ZipFile, source: Source) -> Iterator[tuple[int, int, Any]]:
     decoder = msgspec.json.Decoder(_Sample)
-    before = source.tally.bytes_read
-    number = 0
-    for member in archive.infolist():
-        if not (member.filename.startswith("samples/") and member.filename.endswith(".json")):
-            continue
-        number += 1
+    members = [member for member in archive.infolist() if _is_sample(member.filename)]
+    for number, member in enumerate(members, start=1):
         try:
             sample = decoder.decode(read_member(archive, member))
         except BadRow as reason:
             source.problem(number, str(reason))
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_JSON:
             source.problem(number, "broken JSON in the archive member")
         else:
             yield number, member.file_size, sample
-        source.tally.bytes_read = before = before + member.compress_size
+        source.read_so_far(number / len(members))
+
+
+def _is_sample(name: str) -> bool:
+    return name.startswith("samples/") and name.endswith(".json")
 
 
 def _exchange(sample: _Sample, evaluation: _Evaluation) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def read(  # noqa: PLR0913 - the door of this room: each is one choice of the caller, all with a default
+def read(
     paths: PathName | Iterable[PathName],
     *,
     format: str = "auto",
@@ -179,13 +180,14 @@ class Log:
             tally=self._tally,
             path=Path(file) if own else None,
         )
-        if source.format == "auto":
-            source.format = parquet_format(source)
-        self.formats[source.name] = source.format
-        module, _, function = READERS[source.format].partition(":")
-        reader = cast("Reader", getattr(import_module(module), function))
-        for frame in reader(source):
-            yield self._finished(frame, source.name)
+        with closing(source):
+            if source.format == "auto":
+                source.format = parquet_format(source)
+            self.formats[source.name] = source.format
+            module, _, function = READERS[source.format].partition(":")
+            reader = cast(Reader, getattr(import_module(module), function))
+            for frame in reader(source):
+                yield self._finished(frame, source.name)
 
     def _finished(self, frame: pl.DataFrame, file: str) -> pl.DataFrame:
         """The reader's frame with every column of the schema, the constant use case, and ids."""

@@ -6,13 +6,11 @@ nothing but a filter's placeholder ("[CONTENT_FILTERED]") is taken for what it i
 
 from __future__ import annotations
 
-import contextlib
 import re
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ..types import Outcome
+from .json_text import parsed
 
 
 class Ending(NamedTuple):
@@ -166,7 +164,7 @@ def _failed(raw: str | None, text: str, status: int | None, error: Any, detail: 
     said = " ".join(signs.texts)
     trouble = status is not None and (status >= 500 or status in {408, 429})
     if _BLOCK_CODE.search(said) or (not trouble and _BLOCK_WORD.search(said)):
-        cut = bool(text) or bool(_BLOCKED_OUTPUT.search(said))
+        cut = bool(text.strip()) or bool(_BLOCKED_OUTPUT.search(said))
         return Ending(Outcome.OUTPUT_BLOCKED if cut else Outcome.INPUT_BLOCKED, value, detail)
     return Ending(Outcome.ERROR, value, detail)
 
@@ -190,9 +188,8 @@ class _Signs:
     def _walk(self, value: Any, depth: int) -> None:
         if isinstance(value, str):
             self.texts.append(value[:_LONGEST_MESSAGE])
-            if value[:1] == "{":  # a provider's body that a gateway passed on as text
-                with contextlib.suppress(msgspec.DecodeError):
-                    self._walk(msgspec.json.decode(value), depth + 1)
+            if (body := parsed(value)) is not value:  # a provider's, which a gateway passed on as text
+                self._walk(body, depth + 1)
         elif isinstance(value, list):
             for inner in value[:20]:
                 self._walk(inner, depth + 1)

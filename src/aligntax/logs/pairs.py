@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .json_text import parsed
 from .rows import Row
 from .source import Source
 from .values import as_float, as_int, as_tags, as_text, as_time, elapsed_ms, use_case_of
@@ -33,7 +34,7 @@ def pair_of(record: dict[str, Any], source: Source | None = None) -> Pair:
     response, status = _response(record)
     request = _request(record)
     if request is None and source is not None and isinstance(name := record.get("custom_id"), str):
-        kept = source.tally.requests.pop(name, None)
+        kept = source.tally.requests.pop((source.format == "anthropic", name), None)
         if kept is None:
             source.note(
                 "results without their requests: prompts are empty; name the batch input file as well"
@@ -45,23 +46,13 @@ def pair_of(record: dict[str, Any], source: Source | None = None) -> Pair:
     return Pair(request, response, status, {"error": failure} if failure else {}, moment)
 
 
-def _decoded(value: Any) -> Any:
-    """A half that was stored as JSON text, decoded."""
-    if isinstance(value, str | bytes) and value[:1] in {"{", "[", b"{", b"["}:
-        try:
-            return msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return value
-    return value
-
-
 def _response(record: dict[str, Any]) -> tuple[Any, int | None]:
     status = as_int(record.get("status_code", record.get("http_status", record.get("status"))))
     for key in RESPONSE_KEYS:
-        half = _decoded(record.get(key))
+        half = parsed(record.get(key))
         if isinstance(half, dict) and "body" in half:
             status = as_int(half.get("status_code", half.get("status"))) or status
-            half = _decoded(half["body"])
+            half = parsed(half["body"])
         if half is not None:
             return half, status
     bare = "choices" in record or record.get("type") == "message" or record.get("object") == "response"
@@ -70,15 +61,15 @@ def _response(record: dict[str, Any]) -> tuple[Any, int | None]:
 
 def _request(record: dict[str, Any]) -> Any:
     for key in REQUEST_KEYS:
-        half = _decoded(record.get(key))
+        half = parsed(record.get(key))
         if isinstance(half, dict) and isinstance(half.get("body"), dict | str):
-            half = _decoded(half["body"])
+            half = parsed(half["body"])
         if isinstance(half, dict) and ({"messages", "prompt", "input", "contents"} & half.keys()):
             return half
         if key == "input" and isinstance(half, list):
             return {"messages": half, "input": half}
     if "messages" in record:
-        messages = _decoded(record["messages"])
+        messages = parsed(record["messages"])
         return {**record, **messages} if isinstance(messages, dict) else {**record, "messages": messages}
     return None
 
@@ -96,7 +87,10 @@ def remember(record: dict[str, Any], source: Source) -> bool:
     """Keep a batch request, in its JSON form, for its result; False if the record is none."""
     if not is_request(record):
         return False
-    source.tally.requests[record["custom_id"]] = msgspec.json.encode(record.get("params") or record["body"])
+    name = ("params" in record, record["custom_id"])
+    body = msgspec.json.encode(record.get("params") or record["body"])
+    if source.tally.requests.setdefault(name, body) != body:
+        source.note("two batch requests have one custom_id: read each batch with its own results, apart")
     return True
 
 

@@ -19,27 +19,27 @@ MAX_SLICE_BYTES = 64 * 2**20
 
 def read(source: Source) -> Iterator[pl.DataFrame]:
     """Frames of exchanges. Columns that hold nested values or messages as JSON are read row by row."""
-    with source.on_disk() as path:
-        try:
-            schema = pl.scan_parquet(path, glob=False).collect_schema()
-            names = plan(schema.names(), source.settings.columns)
-        except BadRow as reason:
-            source.problem(None, str(reason))
-            return
-        except pl.exceptions.PolarsError:
-            source.problem(None, "broken Parquet: the file is damaged or was cut off")
-            return
-        flat = all(name in schema and not schema[name].is_nested() for name in names.values())
-        if not flat:
-            yield from frames(source, PlainRecords(source.settings.columns))
-            return
-        keep = "id" if {"id", "source_id"} <= set(schema.names()) else None
-        number = 0
-        for frame in slices(source, [*dict.fromkeys([*names.values(), *([keep] if keep else [])])]):
-            for part in frame.iter_slices(source.settings.batch_rows):
-                lines = pl.Series("line", range(number + 1, number + part.height + 1), pl.Int64)
-                number += part.height
-                yield _exchanges(part, names, keep, lines, source)
+    path = source.on_disk()
+    try:
+        schema = pl.scan_parquet(path, glob=False).collect_schema()
+        names = plan(schema.names(), source.settings.columns)
+    except BadRow as reason:
+        source.problem(None, str(reason))
+        return
+    except pl.exceptions.PolarsError:
+        source.problem(None, "broken Parquet: the file is damaged or was cut off")
+        return
+    flat = all(name in schema and not schema[name].is_nested() for name in names.values())
+    if not flat:
+        yield from frames(source, PlainRecords(source.settings.columns))
+        return
+    keep = "id" if {"id", "source_id"} <= set(schema.names()) else None
+    number = 0
+    for frame in slices(source, [*dict.fromkeys([*names.values(), *([keep] if keep else [])])]):
+        for part in frame.iter_slices(source.settings.batch_rows):
+            lines = pl.Series("line", range(number + 1, number + part.height + 1), pl.Int64)
+            number += part.height
+            yield _exchanges(part, names, keep, lines, source)
 
 
 def _exchanges(
@@ -70,24 +70,23 @@ def slices(source: Source, columns: list[str] | None = None) -> Iterator[pl.Data
     Slices are collected one by one because a streamed scan holds a whole row group: 1 GB for 900,000
     answers written as one group, where slices need 230 MB and a quarter more CPU time.
     """
-    with source.on_disk() as path:
-        scan = pl.scan_parquet(path, glob=False)
-        if columns is not None:
-            scan = scan.select(columns)
-        total = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
-        size = path.stat().st_size
-        at, rows, before = 0, min(source.settings.batch_rows, MAX_SLICE_ROWS), source.tally.bytes_read
-        while at < total:
-            try:
-                frame = scan.slice(at, rows).collect(engine="in-memory")
-            except pl.exceptions.PolarsError:
-                source.problem(at + 1, "broken Parquet: the file is damaged; the rest of it was not read")
-                return
-            yield frame
-            at += frame.height
-            source.tally.bytes_read = before + size * at // total
-            row_bytes = max(1, int(frame.estimated_size()) // frame.height)
-            rows = max(1, min(MAX_SLICE_ROWS, MAX_SLICE_BYTES // row_bytes))
+    path = source.on_disk()
+    scan = pl.scan_parquet(path, glob=False)
+    if columns is not None:
+        scan = scan.select(columns)
+    total = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    at, rows = 0, min(source.settings.batch_rows, MAX_SLICE_ROWS)
+    while at < total:
+        try:
+            frame = scan.slice(at, rows).collect(engine="in-memory")
+        except pl.exceptions.PolarsError:
+            source.problem(at + 1, "broken Parquet: the file is damaged; the rest of it was not read")
+            return
+        yield frame
+        at += frame.height
+        source.read_so_far(at / total)
+        row_bytes = max(1, int(frame.estimated_size()) // frame.height)
+        rows = max(1, min(MAX_SLICE_ROWS, MAX_SLICE_BYTES // row_bytes))
 
 
 def exchanges(

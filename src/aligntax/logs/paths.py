@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import codecs
 import glob
-import gzip
 import io
 import sys
 import zlib
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias
 
 from ..errors import InputError
 
 STDIN = "-"
 _BUFFER = 2**20
+_PEEKED = 512
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
-BROKEN = (OSError, EOFError, zlib.error)
+BROKEN = (OSError, EOFError)
 """What reading a damaged or unreadable file raises."""
 
 PathName = str | PathLike[str]
@@ -150,31 +150,39 @@ class Peeked(io.RawIOBase):
         return taken
 
 
-def _zstd_step() -> Callable[[bytes], bytes]:
-    """Decompress frames one after another; unlike zstandard's own reader, notice a frame that is cut off."""
-    import zstandard
+def _unpacking(start: Callable[[], Any], errors: tuple[type[Exception], ...]) -> Callable[[bytes], bytes]:
+    """A step that unpacks frames one after another and, unlike ready-made readers, gives what came before a cut.
 
-    decompressor = zstandard.ZstdDecompressor()
-    frame = decompressor.decompressobj()
-    fed = False
+    `start` makes a decompressor for one frame; its `errors` are raised as OSError, a cut frame as EOFError.
+    """
+    frame: Any = None
 
     def step(data: bytes) -> bytes:
-        nonlocal frame, fed
-        if not data and fed and not frame.eof:
+        nonlocal frame
+        if not data and frame is not None and not frame.eof:
             raise EOFError
         out = []
         while data:
-            if frame.eof:
-                frame, fed = decompressor.decompressobj(), False
+            if frame is None or frame.eof:
+                frame = start()
             try:
                 out.append(frame.decompress(data))
-            except zstandard.ZstdError:
-                raise OSError("damaged zstd data") from None
-            fed = True
+            except errors:
+                raise OSError("damaged") from None
             data = frame.unused_data if frame.eof else b""
         return b"".join(out)
 
     return step
+
+
+def _gunzip() -> Callable[[bytes], bytes]:
+    return _unpacking(lambda: zlib.decompressobj(wbits=31), (zlib.error,))
+
+
+def _unzstd() -> Callable[[bytes], bytes]:
+    import zstandard
+
+    return _unpacking(zstandard.ZstdDecompressor().decompressobj, (zstandard.ZstdError,))
 
 
 def _utf8_step(encoding: str) -> Callable[[bytes], bytes]:
@@ -192,11 +200,11 @@ def open_stream(name: str, count: Callable[[int], None]) -> tuple[Stream, bool]:
     own = name != STDIN
     magic = stream.peek(4)[:4]
     if magic.startswith(_GZIP):
-        stream, own = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)), _BUFFER), False
+        stream, own = io.BufferedReader(_Converted(stream, _gunzip()), _BUFFER), False
     elif magic == _ZSTD:
         # small steps: one byte of zstd may stand for 30 kB of text
-        stream, own = io.BufferedReader(_Converted(stream, _zstd_step(), 2**13), _BUFFER), False
-    head = stream.peek(64)[:64]
+        stream, own = io.BufferedReader(_Converted(stream, _unzstd(), 2**13), _BUFFER), False
+    head = stream.peek(_PEEKED)[:_PEEKED]
     if encoding := _wide_encoding(head):
         return io.BufferedReader(_Converted(stream, _utf8_step(encoding)), _BUFFER), False
     if head.startswith(codecs.BOM_UTF8):
@@ -214,9 +222,10 @@ def _wide_encoding(head: bytes) -> str | None:
     ):
         if head.startswith(mark):
             return encoding
+    even, odd = head[0::2].count(0), head[1::2].count(0)
     pairs = len(head) // 2
-    if pairs >= 4 and head[: 2 * pairs : 2].count(0) == 0 and head[1 : 2 * pairs : 2].count(0) == pairs:
+    if pairs >= 4 and odd > pairs // 2 and even <= pairs // 10:
         return "utf-16-le"
-    if pairs >= 4 and head[: 2 * pairs : 2].count(0) == pairs and head[1 : 2 * pairs : 2].count(0) == 0:
+    if pairs >= 4 and even > pairs // 2 and odd <= pairs // 10:
         return "utf-16-be"
     return None

@@ -10,7 +10,9 @@ import msgspec
 from .containers import decoded, delimiter
 from .formats import format_of
 from .json_document import WRAPPERS, Broken, walk
-from .source import Source
+from .json_text import NOT_JSON
+from .plain import plan
+from .source import BadRow, Source
 
 HEAD_BYTES = 2**20
 _ENOUGH_RECORDS = 50
@@ -36,6 +38,9 @@ def sniff(head: bytes, *, whole: bool, forced: str = "auto") -> Found:
     if container == "parquet":
         return Found("parquet", forced)  # its columns are looked at where the file can be sought
     first = first_records(head, container, whole=whole)
+    if container == "jsonl" and first and _only_wraps(first[0]):
+        container = "json"
+        first = first_records(head, container, whole=whole)
     requests = bool(first) and all(is_batch_request(record) for record in first)
     if forced != "auto":
         return Found(container, forced, requests)
@@ -77,10 +82,24 @@ def _json_container(text: bytes) -> str:
     return "json" if wrapped else "jsonl"
 
 
+def _only_wraps(record: dict[str, Any]) -> bool:
+    """Whether the records lie inside this object, which is none itself: a document written on one line."""
+    inner = [value for key, value in record.items() if key in WRAPPERS]
+    if not any(isinstance(value, dict) or (isinstance(value, list) and value) for value in inner):
+        return False
+    if format_of([record]) is not None:
+        return False
+    try:
+        plan(record, {})
+    except BadRow:
+        return True
+    return False
+
+
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(msgspec.json.decode(line), dict) if line[:1] == b"{" else False
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return False
 
 
@@ -124,11 +143,11 @@ def parquet_format(source: Source) -> str:
     """The record format whose fields a Parquet file holds in its columns, or "parquet" for a plain one."""
     import polars as pl
 
-    with source.on_disk() as path:
-        try:
-            first = pl.scan_parquet(path, glob=False).head(20).collect(engine="in-memory").to_dicts()
-        except pl.exceptions.PolarsError:
-            return "parquet"  # whose reader says what is wrong with it
+    path = source.on_disk()
+    try:
+        first = pl.scan_parquet(path, glob=False).head(20).collect(engine="in-memory").to_dicts()
+    except pl.exceptions.PolarsError:
+        return "parquet"  # whose reader says what is wrong with it
     return format_of([decoded(record) for record in first]) or "parquet"
 
 
@@ -142,7 +161,7 @@ def is_batch_request(record: dict[str, Any]) -> bool:
 def _is_binary(head: bytes) -> bool:
     sample = head[:8192]
     controls = sum(sample.count(byte) for byte in range(32) if byte not in {9, 10, 12, 13, 27})
-    return controls > len(sample) // 100
+    return b"\0" in sample or controls > len(sample) // 3
 
 
 def _why_not(head: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -47,7 +46,8 @@ class Tally:
         self.notes: list[Problem] = []
         self.skipped = 0
         self.not_calls = 0
-        self.requests: dict[str, bytes] = {}  # batch requests that wait for their result, by custom_id
+        # batch requests that wait for their result, by whether they are Anthropic's and by custom_id
+        self.requests: dict[tuple[bool, str], bytes] = {}
         self.bytes_read = 0
 
     def problem(self, file: str, line: int | None, reason: str) -> None:
@@ -78,7 +78,9 @@ class Source:
     format: str  # a name in READERS
     settings: Settings
     tally: Tally
+    bytes_before: int = 0  # what the tally's bytes_read was when this file's turn came
     path: Path | None = None  # the file itself, when it is one and is not compressed
+    _copy: tempfile._TemporaryFileWrapper[bytes] | None = None
 
     def problem(self, line: int | None, reason: str) -> None:
         """Count a row (or, with no line, the rest of the file) that cannot be read."""
@@ -88,16 +90,25 @@ class Source:
         """Keep something worth knowing that cost no row."""
         self.tally.note(self.name, reason)
 
-    @contextmanager
-    def on_disk(self) -> Iterator[Path]:
-        """A path for formats that are read by seeking: the file, or a temporary copy of the stream."""
+    def on_disk(self) -> Path:
+        """A path for formats that are read by seeking: the file, or a copy of the stream, removed by `close`."""
+        if self.path is None:
+            if self._copy is None:
+                self._copy = tempfile.NamedTemporaryFile(prefix="aligntax-")  # noqa: SIM115 - closed by close()
+                shutil.copyfileobj(self.stream, self._copy, 2**20)
+                self._copy.flush()
+            return Path(self._copy.name)
+        return self.path
+
+    def read_so_far(self, share: float) -> None:
+        """Say which share of the file a reader that seeks in it has come through."""
         if self.path is not None:
-            yield self.path
-            return
-        with tempfile.NamedTemporaryFile(prefix="aligntax-") as copy:
-            shutil.copyfileobj(self.stream, copy, 2**20)
-            copy.flush()
-            yield Path(copy.name)
+            self.tally.bytes_read = self.bytes_before + int(self.path.stat().st_size * share)
+
+    def close(self) -> None:
+        """Remove the copy, if there is one."""
+        if self._copy is not None:
+            self._copy.close()
 
 
 Reader = Callable[[Source], "Iterator[pl.DataFrame]"]

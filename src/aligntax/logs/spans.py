@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from .json_text import parsed
 from .outcomes import classify
 from .rows import Row
 from .source import BadRow
@@ -62,9 +61,9 @@ def exchange_of_call(span: Span) -> Row:
         tool_calls=answer.tool_calls,
         error={"message": span.failure, "type": has.get("error.type")} if span.failure else None,
     )
-    turns = split(asked or [], _parsed(has.get("gen_ai.system_instructions")))
+    turns = split(asked or [], parsed(has.get("gen_ai.system_instructions")))
     start, end = as_time(span.start), as_time(span.end)
-    metadata = _parsed(has.get("metadata"))
+    metadata = parsed(has.get("metadata"))
     own = {key: value for key, value in has.items() if not key.startswith(_OURS) and key != "metadata"}
     return {
         "source_id": span.span_id or as_text(has.get("gen_ai.response.id")),
@@ -170,22 +169,13 @@ def _listed(tree: Any) -> Any:
     return {key: _listed(value) for key, value in tree.items()}
 
 
-def _parsed(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in {"{", "["}:
-        try:
-            return msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return value
-    return value
-
-
 def _list(value: Any) -> list[Any] | None:
-    found = _parsed(value)
+    found = parsed(value)
     return found if isinstance(found, list) else None
 
 
 def _dict(value: Any) -> dict[str, Any] | None:
-    found = _parsed(value)
+    found = parsed(value)
     return found if isinstance(found, dict) else None
 
 

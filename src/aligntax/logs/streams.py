@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from .json_text import parsed
 
 
 def events(value: Any) -> list[dict[str, Any]] | None:
     """The events in a list of chunks or in the raw text of a server-sent-event stream; else None."""
     if isinstance(value, str) and value.lstrip()[:5] in {"data:", "event"}:
         lines = (line[5:].strip() for line in value.splitlines() if line.startswith("data:"))
-        value = [decoded for line in lines if line != "[DONE]" and (decoded := _decoded(line)) is not None]
+        value = [parsed(line) for line in lines]  # "[DONE]" is none
     elif isinstance(value, list):
-        value = [_decoded(chunk) if isinstance(chunk, str) else chunk for chunk in value]
+        value = [parsed(chunk.removeprefix("data:")) if isinstance(chunk, str) else chunk for chunk in value]
     else:
         return None
     return [chunk for chunk in value if isinstance(chunk, dict)] or None
-
-
-def _decoded(line: str) -> Any:
-    try:
-        return msgspec.json.decode(line.removeprefix("data:").strip())
-    except (msgspec.DecodeError, RecursionError):
-        return None
 
 
 def join_chat(body: Any) -> Any:

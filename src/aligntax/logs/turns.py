@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .json_text import parsed
+
 _TEXT = frozenset({"text", "input_text", "output_text", None})
 _REASONING = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content"})
 _TOOL_CALLS = frozenset(
@@ -187,10 +189,7 @@ def as_messages(value: Any) -> list[Any] | None:
     if isinstance(value, str):
         if not (value.lstrip()[:1] in {"[", "{"} and '"role"' in value):
             return transcript(value)
-        try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return None
+        value = parsed(value)
     if isinstance(value, dict):
         value = value.get("messages", [value] if "role" in value else None)
     if (
