@@ -252,7 +252,7 @@ def test_a_file_that_may_not_be_opened_is_told(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied", str(name))
         return opened(name, *rest, **named)
 
-    monkeypatch.setattr("aligntax.logs.paths.open", refuse, raising=False)
+    monkeypatch.setattr("aligntax.logs.streams.open", refuse, raising=False)
     log = read(tmp_path)
     assert log.frame().height == 1
     assert problems(log) == [(None, "cannot be read: Permission denied; what came before was read")]

@@ -517,3 +517,19 @@ def test_another_zip_is_no_inspect_log(tmp_path):
         archive.writestr("a.txt", "hello")
     with pytest.raises(InputError, match="no Inspect log"):
         read(tmp_path / "photos.zip").frame()
+
+
+def test_two_batch_requests_with_one_id_are_noted(tmp_path):
+    request = {
+        "custom_id": "a",
+        "url": "/v1/chat/completions",
+        "body": {"messages": [{"role": "user", "content": "1"}]},
+    }
+    other = request | {"body": {"messages": [{"role": "user", "content": "2"}]}}
+    result = {
+        "custom_id": "a",
+        "response": {"status_code": 200, "body": {"choices": [{"message": {"content": "x"}}]}},
+    }
+    log = read(write(tmp_path / "log.jsonl", request, other, result))
+    assert log.frame()["prompt"].to_list() == ["1"]
+    assert "two batch requests have one custom_id" in log.notes[0].reason

@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -199,3 +201,27 @@ def test_a_log_is_read_once(tmp_path):
     list(log)
     with pytest.raises(InputError, match="read once"):
         list(log)
+
+
+def test_a_document_written_on_one_line_is_read(tmp_path):
+    document = json.loads((DATA / "promptfoo.json").read_text("utf-8"))
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    log = read(tmp_path / "results.json")
+    assert log.frame().drop("file").equals(read(DATA / "promptfoo.json").frame().drop("file"))
+
+
+def test_a_first_record_longer_than_the_head_still_tells_the_format(tmp_path):
+    first = {"id": "g", "traceId": "t", "type": "GENERATION", "input": "x" * 3_000_000, "output": "Hi."}
+    span = {"id": "s", "traceId": "t", "type": "SPAN", "input": "x", "output": "y"}
+    (tmp_path / "log.jsonl").write_text(json.dumps(first) + "\n" + json.dumps(span) + "\n")
+    (tmp_path / "log.json").write_text(json.dumps([first, span]))
+    for name in ("log.jsonl", "log.json"):
+        log = read(tmp_path / name)
+        assert found(log) == ["g"]
+        assert (list(log.formats.values()), log.not_calls) == (["langfuse"], 1)
+
+
+def test_importing_the_room_loads_no_heavy_library():
+    script = "import sys, aligntax.logs; print(*{'polars', 'numpy', 'zstandard'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == ""

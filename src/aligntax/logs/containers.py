@@ -86,6 +86,7 @@ def lenient(line: bytes) -> Any:
 
 
 def _csv_rows(source: Source) -> Records:
+    # the module's limit is one for the whole process; it is only ever raised
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))
     text = io.TextIOWrapper(source.stream, encoding="utf-8", errors="surrogateescape", newline="")
     first = text.readline(2**20)

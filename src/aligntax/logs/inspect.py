@@ -15,7 +15,7 @@ import msgspec
 from .archive import read_member
 from .json_text import NOT_JSON
 from .outcomes import Ending, classify
-from .rows import Row, frames
+from .rows import Row, frames, told
 from .source import BadRow, Source
 from .turns import Answer, Turns, answer_of, split
 from .values import as_int, as_tags, as_text, as_time, seconds_to_ms
@@ -125,14 +125,7 @@ def _exchange(sample: _Sample, evaluation: _Evaluation) -> Row:
     return {
         "source_id": name,
         "time": as_time(sample.started_at) or as_time(evaluation.created),
-        "prompt": turns.prompt,
-        "system": turns.system,
-        "history": turns.history,
-        "response": answer.text,
-        "tool_calls": answer.tool_calls,
-        "outcome": ending.outcome,
-        "outcome_raw": ending.raw,
-        "outcome_detail": ending.detail,
+        **told(turns, answer, ending),
         "model_requested": as_text(evaluation.model),
         "model_served": as_text(output.get("model")),
         "use_case": as_text(evaluation.task),

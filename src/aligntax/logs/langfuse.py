@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .outcomes import classify
-from .rows import Row, frames
+from .rows import Row, frames, told
 from .source import BadRow, Source
 from .turns import Answer, answer_of, as_messages, split, text_of
 from .values import as_int, as_tags, as_text, as_time, elapsed_ms, seconds_to_ms, use_case_of
@@ -75,14 +75,7 @@ def _generation(record: dict[str, Any]) -> Row:
     return {
         "source_id": as_text(record.get("id")),
         "time": start,
-        "prompt": turns.prompt,
-        "system": turns.system,
-        "history": turns.history,
-        "response": answer.text,
-        "tool_calls": answer.tool_calls,
-        "outcome": ending.outcome,
-        "outcome_raw": ending.raw,
-        "outcome_detail": ending.detail,
+        **told(turns, answer, ending),
         "model_requested": as_text(_either(record, "providedModelName", "provided_model_name", "model")),
         "use_case": use_case_of(metadata) or as_text(_either(record, "traceName", "trace_name")),
         "latency_ms": seconds_to_ms(record.get("latency"))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 from ..errors import InputError
 from ..types import Problem, exchange_schema
 from .formats import READERS
-from .paths import BROKEN, STDIN, PathName, Peeked, Stream, expand, open_stream
+from .paths import STDIN, PathName, expand
 from .plain import check_columns
 from .sniff import HEAD_BYTES, Found, parquet_format, sniff
-from .source import Reader, Settings, Source, Tally
+from .source import MAX_ROW_BYTES, Reader, Settings, Source, Tally
+from .streams import BROKEN, Peeked, Stream, open_stream
 
 if TYPE_CHECKING:
     import polars as pl
@@ -143,12 +144,19 @@ class Log:
         try:
             stream, _ = open_stream(file, lambda _: None)
             with stream:
-                return self._sniffed(Peeked(stream, HEAD_BYTES).head)
+                return self._sniffed(Peeked(stream, HEAD_BYTES))
         except BROKEN:  # said when the file's turn comes
             return Found("", "")
 
-    def _sniffed(self, head: bytes) -> Found:
-        return sniff(head, whole=len(head) < HEAD_BYTES, forced=self._format)
+    def _sniffed(self, peeked: Peeked) -> Found:
+        """What the stream holds; looks further into one whose first record is longer than usual."""
+        found = Found("", "")
+        for size in (HEAD_BYTES, MAX_ROW_BYTES):
+            peeked.extend(size)
+            found = sniff(peeked.head, whole=len(peeked.head) < size, forced=self._format)
+            if not found.undecided:
+                break
+        return found
 
     def _of_file(self, file: str) -> Iterator[pl.DataFrame]:
         def count(read: int) -> None:
@@ -166,8 +174,9 @@ class Log:
             self._tally.problem(file, None, f"{reason}; what came before was read")
 
     def _of_stream(self, file: str, stream: Stream, own: bool) -> Iterator[pl.DataFrame]:
+        before = self._tally.bytes_read
         peeked = Peeked(stream, HEAD_BYTES)
-        found = self._sniffed(peeked.head)
+        found = self._sniffed(peeked)
         if found.reason:
             self._tally.problem(file, None, found.reason)
             return
@@ -179,6 +188,7 @@ class Log:
             settings=self._settings,
             tally=self._tally,
             path=Path(file) if own else None,
+            bytes_before=before,
         )
         with closing(source):
             if source.format == "auto":
@@ -187,13 +197,13 @@ class Log:
             module, _, function = READERS[source.format].partition(":")
             reader = cast(Reader, getattr(import_module(module), function))
             for frame in reader(source):
-                yield self._finished(frame, source.name)
+                yield from self._finished(frame, source.name).iter_slices(self._settings.batch_rows)
 
     def _finished(self, frame: pl.DataFrame, file: str) -> pl.DataFrame:
         """The reader's frame with every column of the schema, the constant use case, and ids."""
         import polars as pl
 
-        from .rows import with_ids
+        from .ids import with_ids
 
         schema = exchange_schema()
         absent = [

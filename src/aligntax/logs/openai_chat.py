@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .kept_streams import join_chat
 from .outcomes import classify, filtered_categories
 from .pairs import is_request, pair_of, remember, shared_fields
-from .rows import Row, frames
+from .rows import Row, frames, told
 from .source import BadRow, Source
-from .streams import join_chat
 from .turns import answer_of, as_messages, split
 from .values import as_int, as_text, as_time
 
@@ -70,14 +70,7 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
     return [
         {
             **shared_fields(pair, record, request, body),
-            "prompt": turns.prompt,
-            "system": turns.system,
-            "history": turns.history,
-            "response": answer.text,
-            "tool_calls": answer.tool_calls,
-            "outcome": ending.outcome,
-            "outcome_raw": ending.raw,
-            "outcome_detail": ending.detail,
+            **told(turns, answer, ending),
             "prompt_tokens": as_int(usage.get("prompt_tokens", record.get("prompt_tokens"))),
             "completion_tokens": as_int(usage.get("completion_tokens", record.get("completion_tokens"))),
             "time": pair.time or as_time(body.get("created")),

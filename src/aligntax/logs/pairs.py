@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from .json_text import parsed
-from .rows import Row
 from .source import Source
 from .values import as_float, as_int, as_tags, as_text, as_time, elapsed_ms, use_case_of
+
+if TYPE_CHECKING:
+    from .rows import Row
 
 REQUEST_KEYS = ("request", "request_body", "req", "input", "body", "kwargs")
 RESPONSE_KEYS = ("response", "response_body", "res", "resp", "output", "result", "completion")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
 from ..types import Outcome
 from .formats import format_of
 from .outcomes import classify
-from .rows import Row
 from .source import BadRow, Source
 from .turns import answer_of, as_messages, split, text_of
 from .values import SCALARS, as_int, as_text, field_value, look_up
+
+if TYPE_CHECKING:
+    from .rows import Row
 
 _NAMES = {
     "prompt": "prompt input question request query user_prompt user_message user_input input_text prompt_text"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .outcomes import classify
-from .rows import Row, frames
+from .rows import Row, frames, told
 from .source import Source
-from .turns import as_messages, split, text_of
+from .turns import Answer, as_messages, split, text_of
 from .values import as_float, as_int, as_tags, as_text, use_case_of
 
 if TYPE_CHECKING:
@@ -58,14 +58,7 @@ def exchanges(record: dict[str, Any], source: Source) -> list[Row]:
     return [
         {
             "source_id": as_text(record.get("id")),
-            "prompt": turns.prompt,
-            "system": turns.system,
-            "history": turns.history,
-            "response": text,
-            "tool_calls": 0,
-            "outcome": ending.outcome,
-            "outcome_raw": ending.raw,
-            "outcome_detail": ending.detail,
+            **told(turns, Answer(text, False, 0), ending),
             "model_requested": as_text(provider.get("id") if isinstance(provider, dict) else provider),
             "use_case": use_case_of(metadata, variables),
             "latency_ms": as_float(record.get("latencyMs")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
@@ -13,8 +12,10 @@ import polars as pl
 from ..types import exchange_schema
 from .containers import Records, records
 from .formats import PLAIN, RECORD_FORMATS, format_of, matches
-from .paths import BROKEN
+from .outcomes import Ending
 from .source import BadRow, Source
+from .streams import BROKEN
+from .turns import Answer, Turns
 from .values import field_value, look_up
 
 MAX_BATCH_BYTES = 32 * 2**20
@@ -113,6 +114,20 @@ def _override(row: Row, record: Any, columns: Mapping[str, str]) -> None:
             row[column] = field_value(column, value)  # type: ignore[literal-required]
 
 
+def told(turns: Turns, answer: Answer, ending: Ending) -> Row:
+    """The part of a row that every format has: what was asked, what came back, how it ended."""
+    return {
+        "prompt": turns.prompt,
+        "system": turns.system,
+        "history": turns.history,
+        "response": answer.text,
+        "tool_calls": answer.tool_calls,
+        "outcome": ending.outcome,
+        "outcome_raw": ending.raw,
+        "outcome_detail": ending.detail,
+    }
+
+
 def to_frame(rows: list[Row], lines: list[int]) -> pl.DataFrame:
     """The rows as a frame with the columns of the exchange schema, but `id` (unless given) and `file`."""
     schema = exchange_schema()
@@ -131,49 +146,3 @@ def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
         return pl.Series(name, values, dtype)
     except UnicodeEncodeError:  # half a surrogate pair, written by a program that cut a text inside an emoji
         return pl.Series(name, [v and v.encode("utf-8", "replace").decode() for v in values], dtype)
-
-
-_IDENTITY = (
-    "source_id",
-    "time",
-    "model_requested",
-    "model_served",
-    "system",
-    "history",
-    "prompt",
-    "response",
-)
-_MARK = "\x1f"
-
-
-def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with `id`: 24 hex characters, BLAKE2b (12 bytes) over what makes the exchange itself.
-
-    Hashed are source_id, time, both models, system, history, prompt, response and outcome, joined by a mark
-    that is doubled where a text holds it, so that no two rows run together. A row with neither source_id
-    nor time hashes its line number too: equal rows stay apart, and the same file read twice gives the same
-    ids. Rows that bring an id keep it.
-    """
-    anonymous = pl.col("source_id").is_null() & pl.col("time").is_null()
-    parts = [_framed(frame, name) for name in (*_IDENTITY, "outcome")]
-    parts.append(pl.when(anonymous).then(pl.col("line").cast(pl.String)))
-    joined = pl.concat_str([part.fill_null(f"{_MARK}-") for part in parts], separator=f"{_MARK},")
-    blake2b = hashlib.blake2b
-    digests = [
-        blake2b(row, digest_size=12).digest()
-        for row in frame.select(joined.cast(pl.Binary)).to_series().to_list()
-    ]
-    ids = pl.Series("id", digests, pl.Binary).bin.encode("hex")
-    if "id" in frame.columns:  # a file that aligntax wrote
-        ours = pl.col("id").str.contains("^[0-9a-f]{24}$")
-        return frame.with_columns(id=pl.when(ours).then(pl.col("id")).otherwise(ids))
-    return frame.with_columns(ids)
-
-
-def _framed(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """The column as text without a lone mark; looked for first, because copying every text is slow."""
-    if name == "time":
-        return pl.col(name).dt.timestamp("us").cast(pl.String)
-    if frame[name].str.contains(_MARK, literal=True).any():
-        return pl.col(name).str.replace_all(_MARK, _MARK * 2, literal=True)
-    return pl.col(name)

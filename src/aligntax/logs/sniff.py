@@ -25,6 +25,7 @@ class Found(NamedTuple):
     container: str
     format: str
     requests_only: bool = False  # a batch input: to be read before its results
+    undecided: bool = False  # no record lies whole in the head: a longer one may say more
     reason: str | None = None
 
 
@@ -34,7 +35,7 @@ def sniff(head: bytes, *, whole: bool, forced: str = "auto") -> Found:
     if container is None:
         return Found("", "", reason=_why_not(head))
     if container == "zip":
-        return Found("zip", "inspect" if forced == "auto" else forced)
+        return Found("zip", "inspect")
     if container == "parquet":
         return Found("parquet", forced)  # its columns are looked at where the file can be sought
     first = first_records(head, container, whole=whole)
@@ -42,9 +43,8 @@ def sniff(head: bytes, *, whole: bool, forced: str = "auto") -> Found:
         container = "json"
         first = first_records(head, container, whole=whole)
     requests = bool(first) and all(is_batch_request(record) for record in first)
-    if forced != "auto":
-        return Found(container, forced, requests)
-    return Found(container, format_of(first) or ("csv" if container == "csv" else "jsonl"), requests)
+    name = forced if forced != "auto" else format_of(first) or ("csv" if container == "csv" else "jsonl")
+    return Found(container, name, requests, undecided=not first and not whole)
 
 
 def container_of(head: bytes, forced: str = "auto") -> str | None:

@@ -112,4 +112,7 @@ class Source:
 
 
 Reader = Callable[[Source], "Iterator[pl.DataFrame]"]
-"""A reader gives frames with any columns of `exchange_schema()` but `id` and `file`; `line` is 1-based."""
+"""A reader gives frames, of any length, with any columns of `exchange_schema()` but `file`; `line` is 1-based.
+
+It brings an `id` only where the log has ids that aligntax gave.
+"""

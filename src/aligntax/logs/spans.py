@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from .json_text import parsed
 from .outcomes import classify
-from .rows import Row
+from .rows import told
 from .source import BadRow
 from .turns import answer_of, as_messages, split, text_of
 from .values import as_int, as_tags, as_text, as_time, elapsed_ms, use_case_of
 
 if TYPE_CHECKING:
     from .otlp import Span
+    from .rows import Row
 
 _CALL_OPERATIONS = frozenset({"chat", "text_completion", "generate_content", "completion", "message"})
 _CONTENT = (
@@ -68,14 +69,7 @@ def exchange_of_call(span: Span) -> Row:
     return {
         "source_id": span.span_id or as_text(has.get("gen_ai.response.id")),
         "time": start,
-        "prompt": turns.prompt,
-        "system": turns.system,
-        "history": turns.history,
-        "response": answer.text,
-        "tool_calls": answer.tool_calls,
-        "outcome": ending.outcome,
-        "outcome_raw": ending.raw,
-        "outcome_detail": ending.detail,
+        **told(turns, answer, ending),
         "model_requested": as_text(has.get("gen_ai.request.model") or has.get("llm.model_name")),
         "model_served": as_text(has.get("gen_ai.response.model")),
         "use_case": use_case_of(own, metadata) or as_text(span.resource.get("service.name")),
