@@ -45,7 +45,7 @@ def _output(command: str, folder: Path) -> str:
     ran = subprocess.run(  # noqa: S603 - commands of our own pages
         [sys.executable, "-m", *words],
         cwd=folder,
-        env={**variables, "COLUMNS": "100", "NO_COLOR": "1"},
+        env={**variables, "COLUMNS": "110", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         check=False,
