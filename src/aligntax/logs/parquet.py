@@ -71,7 +71,8 @@ def slices(source: Source, columns: list[str] | None = None) -> Iterator[pl.Data
     """The file's rows in frames of bounded size.
 
     Slices are collected one by one because a streamed scan holds a whole row group: 1 GB for 900,000
-    answers written as one group, where slices need 230 MB and a quarter more CPU time.
+    answers written as one group, where slices need 230 MB and a quarter more CPU time. What is held whole
+    is a row group's dictionary: large only where long texts repeat and the writer set no limit to it.
     """
     path = source.on_disk()
     scan = pl.scan_parquet(path, glob=False)
