@@ -259,6 +259,19 @@ def test_a_file_that_is_something_else_is_never_overwritten(path, rescan):
     assert before
 
 
+def test_a_file_of_a_later_format_asks_for_an_update(path):
+    add(path, exchanges(0, 3))
+    pl.read_parquet(path).write_parquet(path, metadata={"aligntax.verdict_file": "2"})
+    with pytest.raises(InputError, match=r"has format 2, .* \(update aligntax\)"):
+        scan_verdicts(path)
+
+
+def test_huge_rows_are_written_in_small_groups_so_that_memory_stays_flat(path):
+    assert writer._group_rows(1500 * 65_536, 65_536) == 16_384
+    assert writer._group_rows(10_000_000 * 12, 12) == 3
+    assert writer._group_rows(10**9, 1) == 1
+
+
 def test_a_file_written_without_text_is_not_mixed_with_one_that_has_it(path):
     add(path, exchanges(0, 10), keep_text=False)
     with pytest.raises(InputError, match="without text, by --no-text"):
