@@ -19,12 +19,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def help_of_commands() -> str:
     """What `--help` prints, a section a command."""
-    parent = click.Context(commands, info_name="aligntax", max_content_width=WIDTH, terminal_width=WIDTH)
+    parent = commands.make_context("aligntax", [], resilient_parsing=True, terminal_width=WIDTH)
     sections = [_section("aligntax", commands.get_help(parent))]
     for name, place in COMMANDS.items():
         module, _, attribute = place.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        context = click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH)
+        context = command.make_context(name, [], parent, resilient_parsing=True, terminal_width=WIDTH)
         sections.append(_section(f"aligntax {name}", command.get_help(context)))
     return "\n\n".join(sections)
 

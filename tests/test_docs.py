@@ -13,6 +13,7 @@ import click
 import pytest
 
 from aligntax.cli import COMMANDS
+from aligntax.detect import DETECTORS
 from aligntax.detect.lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from aligntax.detect.lexicon import LANGUAGES
 from aligntax.logs.formats import READERS
@@ -30,7 +31,7 @@ PLACES = {  # page -> what has its place in it, as code
     "howto/scan-your-logs.md": [*READERS],
     "howto/map-columns.md": [*ALIASES],
     "reference/outcomes.md": [*Outcome, *OUTCOMES, *ENDED_BY_ITSELF],
-    "reference/verdicts.md": [*Kind, *Label, *Answered],
+    "reference/verdicts.md": [*DETECTORS, *Kind, *Label, *Answered],
     "reference/columns.md": [*exchange_schema(), *verdict_schema()],
     "reference/lexicon.md": [*FUNCTIONS, *PHRASE_FUNCTIONS, *LANGUAGES],
 }
