@@ -72,7 +72,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--rescan", is_flag=True, help="Replace the file of -o instead of adding to it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the summary.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that judge.  [default: one a core]"
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes that judge.  [default: one a core, at most 4]",
 )
 @click.option("--sample", is_flag=True, help="Scan the sample log that comes with aligntax.")
 def command(  # noqa: PLR0913, PLR0917 - each is one option
@@ -116,10 +119,10 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
             or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aligntax-"))) / "verdicts.parquet"
         )
         try:
-            reading = _judge(log, path, keep_text=not no_text, rescan=rescan, jobs=jobs or _cores())
+            reading = _judge(log, path, keep_text=not no_text, rescan=rescan, jobs=jobs or _default_jobs())
             result = _result(path, by, reading)
             if report:
-                _write_report(path, result, report, source="the sample log" if sample else ", ".join(logs))
+                _write_report(path, result, report, source=_source(logs))
         except KeyboardInterrupt as stop:
             raise type(stop)(_how_to_go_on(out)) from None
         if as_json:
@@ -245,13 +248,22 @@ def _sample_logs() -> list[str]:
     return sorted(str(path) for path in folder.glob("*.jsonl") if not path.name.endswith(".labels.jsonl"))
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _default_jobs() -> int:
+    """One a core, but no more than one process that reads and writes can keep busy."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4)
+
+
+def _source(logs: Sequence[str]) -> str:
+    """What was scanned, for a title: a shell may have made thousands of names out of one pattern."""
+    if not logs:
+        return "the sample log"
+    return ", ".join(logs[:3]) + (f" and {len(logs) - 3} more" if len(logs) > 3 else "")
 
 
 def _how_to_go_on(out: Path | None) -> str:
     if out is None:
         return "nothing is kept without -o FILE"
+    if not out.with_name(f"{out.name}.parts").exists():
+        return f"run the same command again to see the rates; the verdicts are in {out}"
     return f"run the same command again to go on; what is judged is kept in {out.name}.parts"
