@@ -19,7 +19,7 @@ import aligntax
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "images" / "report.png"
-SIZE = {"width": 1180, "height": 860}
+SIZE = {"width": 1180, "height": 1500}
 
 _BLOCK = re.compile(r"^```console\n\$ (aligntax[^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -45,7 +45,7 @@ def _output(command: str, folder: Path) -> str:
     ran = subprocess.run(  # noqa: S603 - commands of our own pages
         [sys.executable, "-m", *words],
         cwd=folder,
-        env={**variables, "COLUMNS": "110", "NO_COLOR": "1"},
+        env={**variables, "COLUMNS": "112", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -63,7 +63,7 @@ def _take_picture(folder: Path) -> None:
     browser_path = next(filter(None, map(shutil.which, _BROWSERS)), None)
     with sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE, device_scale_factor=1.5, color_scheme="light")
+        page = browser.new_page(viewport=SIZE, device_scale_factor=1.25, color_scheme="light")
         page.goto(report.as_uri())
         page.screenshot(path=PICTURE)
         browser.close()

@@ -10,9 +10,8 @@ import polars as pl
 import aligntax
 from aligntax import Label
 
-SAMPLE = [
-    path for path in (Path(aligntax.__file__).parent / "sample").glob("*.jsonl") if ".labels" not in path.name
-]
+FOLDER = Path(aligntax.__file__).parent / "sample"
+SAMPLE = sorted(path for path in FOLDER.glob("*.jsonl") if not path.name.endswith(".labels.jsonl"))
 
 
 def main(logs: list[str]) -> None:
@@ -24,7 +23,9 @@ def main(logs: list[str]) -> None:
         .unnest("spans")
         .filter(pl.col("function").str.starts_with("refusal"))
     )
-    rules = spans.group_by("function", "rule").agg(pl.len().alias("answers"), pl.all().first())
+    rules = spans.group_by("function", "rule", maintain_order=True).agg(
+        pl.len().alias("answers"), pl.all().first()
+    )
     for row in rules.sort("answers", "rule", descending=[True, False]).head(10).iter_rows(named=True):
         words = row["response"][row["start"] : row["end"]]
         print(f"{row['answers']:>4}  {row['rule']}")

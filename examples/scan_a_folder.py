@@ -7,9 +7,8 @@ from pathlib import Path
 
 import aligntax
 
-SAMPLE = [
-    path for path in (Path(aligntax.__file__).parent / "sample").glob("*.jsonl") if ".labels" not in path.name
-]
+FOLDER = Path(aligntax.__file__).parent / "sample"
+SAMPLE = sorted(path for path in FOLDER.glob("*.jsonl") if not path.name.endswith(".labels.jsonl"))
 
 
 def main(logs: list[str]) -> None:

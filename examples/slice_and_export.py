@@ -14,9 +14,8 @@ import aligntax
 from aligntax import Kind, Label
 from aligntax.types import CONTENT_COLUMNS
 
-SAMPLE = [
-    path for path in (Path(aligntax.__file__).parent / "sample").glob("*.jsonl") if ".labels" not in path.name
-]
+FOLDER = Path(aligntax.__file__).parent / "sample"
+SAMPLE = sorted(path for path in FOLDER.glob("*.jsonl") if not path.name.endswith(".labels.jsonl"))
 
 
 def main(logs: list[str]) -> None:
