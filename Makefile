@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/aligntax scan --sample --report demo/report.html
 
 test: $(VENV)/.dev chromium
-	@$(BIN)/pytest -rs
+	@$(BIN)/pytest -rfEs
 
 check: lint types docs smoke test
 
@@ -72,10 +72,12 @@ $(BIN)/pip:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
+	@echo "Installing aligntax into $(VENV); this takes a minute, once." >&2
 	@$(PIP) install -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
+	@echo "Installing what the tests need into $(VENV)." >&2
 	@$(PIP) install -r requirements-dev.txt
 	@touch $@
 

@@ -19,7 +19,7 @@ import aligntax
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "images" / "report.png"
-SIZE = {"width": 1180, "height": 1500}
+SIZE = {"width": 1180, "height": 1370}
 
 _BLOCK = re.compile(r"^```console\n\$ (aligntax[^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
