@@ -137,6 +137,14 @@ def test_pages_name_no_machine(path: Path) -> None:
     assert MACHINE_PATH.findall(path.read_text("utf-8")) == []
 
 
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_files_of_the_repository_that_pages_name_are_there(path: Path) -> None:
+    tops = ("src", "docs", "tests", "benchmarks", "examples", "logs", "detect", "report", "cli")
+    named = re.findall(rf"`((?:{'|'.join(tops)})/[a-z_./]+)`", prose(path))
+    roots = (ROOT, ROOT / "src" / "aligntax")
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
 @pytest.mark.parametrize("path", [page for page in PAGES if blocks(page, "python")], ids=name_of)
 def test_python_blocks_are_python(path: Path) -> None:
     for code in blocks(path, "python"):

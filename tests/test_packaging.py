@@ -20,7 +20,7 @@ SAMPLE = [path.name for path in (PACKAGE / "sample").iterdir()]
 AUTHORED = [path.name for path in (PACKAGE / "detect" / "authored").iterdir()]
 NEEDED = [
     "py.typed",
-    *(f"detect/languages/{language}.yaml" for language in LANGUAGES),
+    *(f"detect/lexicons/{language}.yaml" for language in LANGUAGES),
     *(f"detect/authored/{name}" for name in AUTHORED),
     *(f"report/templates/{name}" for name in TEMPLATES),
     *(f"sample/{name}" for name in SAMPLE),
