@@ -23,7 +23,7 @@ CORE = {
 }
 MAX_PHRASES = 400
 
-FOLDER = resources.files("aligntax.detect") / "lexicon"
+FOLDER = resources.files("aligntax.detect") / "lexicons"
 FILES = {
     path.name.removesuffix(".yaml"): yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in FOLDER.iterdir()

@@ -1,0 +1,71 @@
+"""Hashed word 1- to 3-grams of a chunk, and their weighted sums by sentence: the learned half of the detector.
+
+Every n-gram falls into one of 2**14 buckets. Sentences that begin within the first 40 words of an answer use
+one table of weights, later sentences another. A bucket holds one row of weights, for all heads at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from .text import Array, Tokens
+
+BITS = 14
+BUCKETS = 1 << BITS
+ORDERS = 3
+OPENING_WORDS = 40
+
+_TWO = (np.uint64(0x9DDFEA08EB382D69), np.uint64(0xC2B2AE3D27D4EB4F))
+_THREE = (np.uint64(0x8CB92BA72F3D8DD7), np.uint64(0x165667B19E3779F9))
+_BEFORE = np.uint64(0x5EEDBEF05EEDBEF1)  # stands for what precedes the first word of an answer
+
+
+def later_sentences(tokens: Tokens) -> npt.NDArray[np.bool_]:
+    """Whether each sentence begins after the opening of its answer."""
+    row = tokens.sentence_rows()
+    return tokens.sentence_first[:-1] - tokens.row_first[row] >= OPENING_WORDS
+
+
+def grams(
+    tokens: Tokens, mixed: npt.NDArray[np.uint64], later: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int32]:
+    """Buckets of the three n-grams that end at each token, three side by side; `mixed` is mix(tokens.hash)."""
+    count = len(mixed)
+    before = np.empty(count + 2, np.uint64)
+    before[2:] = mixed
+    before[:2] = _BEFORE
+    one, two = before[1:-1].copy(), before[:-2].copy()
+    first = tokens.row_first[:-1]
+    one[first] = two[first] = _BEFORE
+    second = first + 1
+    two[second[second < tokens.row_first[1:]]] = _BEFORE
+    shift = np.uint64(64 - BITS)
+    buckets = np.empty((count, ORDERS), np.int32)
+    one *= _TWO[0]
+    one += mixed
+    buckets[:, 0] = mixed >> shift
+    buckets[:, 1] = one * _TWO[1] >> shift
+    two *= _THREE[0]
+    two += one
+    two *= _THREE[1]
+    buckets[:, 2] = two >> shift
+    if later.any():
+        buckets[np.repeat(later, np.diff(tokens.sentence_first))] += BUCKETS
+    return buckets.ravel()
+
+
+def sentence_sums(
+    tokens: Tokens, buckets: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Sum of the weight rows of each sentence's n-grams: (sentences, heads). `weights`: (2 * BUCKETS, heads)."""
+    sums: npt.NDArray[np.float32] = matrix(tokens.sentence_first, buckets) @ weights
+    return sums
+
+
+def matrix(first: Array, buckets: npt.NDArray[np.int32]) -> sparse.csr_array:
+    """Counts of n-grams by sentence (or by row, by what `first` cuts), one entry an occurrence."""
+    pointers = (first * ORDERS).astype(np.int32)
+    ones = np.ones(len(buckets), np.float32)
+    return sparse.csr_array((ones, buckets, pointers), shape=(len(first) - 1, 2 * BUCKETS))

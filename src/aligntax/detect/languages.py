@@ -1,0 +1,47 @@
+"""Which language an answer is in, from its function words; "und" where that is not clear.
+
+English is judged in full. In the other languages of the lexicon a refusal can be found, but nobody has measured
+what is missed, so there an answer without one is undetermined. A text in any other language always is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .lexicon import _WORD_BITS, LANGUAGES, Lexicon
+from .text import Array, Tokens
+
+ENGLISH = LANGUAGES.index("en")
+UNKNOWN = -1
+
+_PLAINLY = 0.24  # share of English function words that settles it; ordinary prose has 0.3 to 0.5
+_SURE = 0.05  # share that a language needs at least; notes in telegram style have little more
+_SHORT = 12  # words below which function words prove nothing
+
+
+def identify(
+    tokens: Tokens, mixed: npt.NDArray[np.uint64], lexicon: Lexicon, ascii_only: Array
+) -> npt.NDArray[np.int8]:
+    """Index into LANGUAGES of each row, or UNKNOWN. `ascii_only`: (rows,) whether the row is plain ASCII.
+
+    Short plain answers ("42.", a line of code) count as English: there is nothing to tell them by.
+    """
+    masks = lexicon.stopwords[mixed >> np.uint64(64 - _WORD_BITS)]
+    first = tokens.row_first[:-1]
+    words = np.add.reduceat(tokens.word, first, dtype=np.int64)
+    hidden = np.zeros(len(words), np.int64)
+    if tokens.hidden is not None:
+        hidden = np.add.reduceat(tokens.hidden & tokens.word, first, dtype=np.int64)
+    shown = np.maximum(words - hidden, 1)
+    english = np.add.reduceat(masks & np.uint16(1 << ENGLISH), first, dtype=np.int64)
+    out = np.full(len(words), ENGLISH, np.int8)
+    for row in np.flatnonzero(english / shown < _PLAINLY).tolist():
+        mine = masks[tokens.row_first[row] : tokens.row_first[row + 1]]
+        counts = ((mine[:, None] >> np.arange(len(LANGUAGES), dtype=np.uint16)) & 1).sum(axis=0)
+        best = int(np.argmax(counts)) if counts.max() > counts[ENGLISH] else ENGLISH
+        if counts[best] >= 2 and counts[best] / shown[row] >= _SURE:
+            out[row] = best
+        elif not (ascii_only[row] and shown[row] < _SHORT):
+            out[row] = UNKNOWN
+    return out

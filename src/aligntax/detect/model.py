@@ -1,0 +1,162 @@
+"""The detector's weights, and what they say of a chunk: sentence functions and three probabilities an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import AlignTaxError
+from ..types import FUNCTIONS as SENTENCE_FUNCTIONS
+from . import kernel
+from .features import DENSE, SENTENCE_EXTRAS, Floats, Reading, dense
+from .lexicon import FUNCTIONS as PHRASE_FUNCTIONS
+from .text import Array
+from .trees import Trees
+
+WEIGHTS_FILE = "weights.npz"
+
+HEADS = ("not full", "none", "avoidance")
+"""P(not fully answered), P(nothing given | not full), P(no refusal is said | not full)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """All learned numbers. `version` rises when the meaning of a verdict changes."""
+
+    version: str
+    sentence_grams: Floats  # (BUCKETS, sentence functions)
+    sentence_extras: Floats  # (SENTENCE_EXTRAS, sentence functions)
+    axis_grams: Floats  # (2 * BUCKETS, HEADS)
+    center: Floats  # (DENSE,)
+    scale: Floats  # (DENSE,)
+    axis_dense: Floats  # (DENSE, HEADS)
+    trees: Trees
+    slope: Floats  # (HEADS,) of the calibration: p = sigmoid(slope * logit + offset)
+    offset: Floats  # (HEADS,)
+
+    def table(self) -> Floats:
+        """N-gram weights of all heads, one row a bucket: (2 * BUCKETS, sentence functions + HEADS)."""
+        twice = np.concatenate([self.sentence_grams, self.sentence_grams])
+        return np.ascontiguousarray(np.concatenate([twice, self.axis_grams], axis=1))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What the model says of one chunk."""
+
+    functions: Floats  # (S, sentence functions) probabilities
+    probabilities: Floats  # (R, HEADS), calibrated
+
+
+def score(reading: Reading, model: Model, table: Floats) -> Scores:
+    """Judge one chunk; `table` is `model.table()`, made once."""
+    tokens = reading.tokens
+    sums = kernel.sentence_sums(tokens, reading.buckets, table)
+    width = len(SENTENCE_FUNCTIONS)
+    functions = sentence_functions(reading, sums[:, :width], model.sentence_extras)
+    columns = dense(reading, functions)
+    logits = gram_logits(reading, sums[:, width:])
+    scaled = np.clip((columns - model.center) / model.scale, -CLIP, CLIP)
+    logits = (logits + scaled @ model.axis_dense + model.trees.score(columns)) / 2
+    probabilities = 1 / (1 + np.exp(-(logits * model.slope + model.offset)))
+    return Scores(functions=functions, probabilities=probabilities.astype(np.float32))
+
+
+CLIP = 4.0
+"""Standardised columns are held within this many standard deviations."""
+
+
+def sentence_functions(reading: Reading, gram_sums: Floats, extras: Floats) -> Floats:
+    """Probabilities of the function of each sentence: (S, sentence functions)."""
+    length = np.diff(reading.tokens.sentence_first).astype(np.float32)
+    logits = gram_sums / np.sqrt(length)[:, None] + reading.extras @ extras
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    return logits
+
+
+def gram_logits(reading: Reading, sums: Floats) -> Floats:
+    """N-gram part of the heads: opening and rest, each divided by the root of its length."""
+    tokens = reading.tokens
+    length = np.diff(tokens.sentence_first).astype(np.float32)
+    first = tokens.row_sentence[:-1]
+    out = np.zeros((reading.flat.rows, sums.shape[1]), np.float32)
+    for part in (~reading.later, reading.later):
+        size = np.add.reduceat(length * part, first)
+        out += np.add.reduceat(sums * part[:, None], first, axis=0) / np.sqrt(np.maximum(size, 1))[:, None]
+    return out
+
+
+# -- the file ------------------------------------------------------------------------------------------------
+
+
+def _pack(values: Array) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Eight bits a weight, one scale a head: n-gram weights are many and small."""
+    scale = np.maximum(np.abs(values).max(axis=0), 1e-9) / 127
+    return np.rint(values / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def dump(model: Model) -> bytes:
+    """The weights as the bytes of an .npz file without any pickled object."""
+    sentence, sentence_scale = _pack(model.sentence_grams)
+    axis, axis_scale = _pack(model.axis_grams)
+    out = io.BytesIO()
+    np.savez_compressed(
+        out,
+        version=np.asarray(model.version),
+        layout=np.asarray("|".join((*DENSE, *SENTENCE_EXTRAS, *SENTENCE_FUNCTIONS, *PHRASE_FUNCTIONS))),
+        sentence_grams=sentence,
+        sentence_scale=sentence_scale,
+        axis_grams=axis,
+        axis_scale=axis_scale,
+        sentence_extras=model.sentence_extras,
+        center=model.center,
+        scale=model.scale,
+        axis_dense=model.axis_dense,
+        tree_column=model.trees.column,
+        tree_threshold=model.trees.threshold,
+        tree_leaf=model.trees.leaf,
+        slope=model.slope,
+        offset=model.offset,
+    )
+    return out.getvalue()
+
+
+def parse(content: bytes) -> Model:
+    """Read what `dump` wrote. Raises AlignTaxError when it was made for other columns than this code has."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+        layout = "|".join((*DENSE, *SENTENCE_EXTRAS, *SENTENCE_FUNCTIONS, *PHRASE_FUNCTIONS))
+        if str(held["layout"]) != layout:
+            raise AlignTaxError(
+                "the detector's weights were trained for other columns; run python -m aligntax.detect.train"
+            )
+        return Model(
+            version=str(held["version"]),
+            sentence_grams=held["sentence_grams"] * held["sentence_scale"],
+            sentence_extras=held["sentence_extras"],
+            axis_grams=held["axis_grams"] * held["axis_scale"],
+            center=held["center"],
+            scale=held["scale"],
+            axis_dense=held["axis_dense"],
+            trees=Trees(column=held["tree_column"], threshold=held["tree_threshold"], leaf=held["tree_leaf"]),
+            slope=held["slope"],
+            offset=held["offset"],
+        )
+
+
+@cache
+def load_model() -> Model:
+    """The shipped weights. Raises AlignTaxError when they are missing: there is no untrained fallback."""
+    try:
+        content = (resources.files(__package__) / WEIGHTS_FILE).read_bytes()
+    except FileNotFoundError as missing:
+        raise AlignTaxError(
+            "the detector's weights are missing from this installation; install it again"
+        ) from missing
+    return parse(content)
