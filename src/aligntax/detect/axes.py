@@ -69,7 +69,9 @@ class Columns:
     span_phrase: npt.NDArray[np.int64]
 
 
-def columns(reading: Reading, scores: Scores, language: npt.NDArray[np.int8], lexicon: Lexicon) -> Columns:
+def columns(
+    reading: Reading, scores: Scores, language: npt.NDArray[np.int8], lexicon: Lexicon, part_below: float
+) -> Columns:
     """Every verdict column of one chunk except those that need peers."""
     tokens = reading.tokens
     first = tokens.row_sentence[:-1]
@@ -82,18 +84,18 @@ def columns(reading: Reading, scores: Scores, language: npt.NDArray[np.int8], le
     shares: Floats = np.add.reduceat(one_hot, first, axis=0) / total[:, None]
     words = np.add.reduceat(tokens.word, tokens.row_first[:-1], dtype=np.uint32)
     begin = answer_begins(reading, scores.functions)
-    p_none, p_part, avoidance = _probabilities(scores)
-    p_full = 1 - p_none - p_part
-    answered = _answered(p_full, p_part, p_none, words)
-    soft: Floats = np.maximum(p_part * (1 - avoidance), _eaten(reading, shares, begin, p_none))
+    lacking, none, avoidance = scores.probabilities.T
+    leaning = _leaning(none, part_below)
+    said = lacking * (1 - avoidance)
     rows: dict[str, Floats] = {
-        "p_full": p_full,
-        "p_part": p_part,
-        "p_none": p_none,
-        "hard_refusal": p_none * (1 - avoidance),
-        "soft_refusal": soft,
-        "topic_avoidance": (p_none + p_part) * avoidance,
+        "p_full": 1 - lacking,
+        "p_part": lacking * (1 - none),
+        "p_none": lacking * none,
+        "hard_refusal": said * leaning,
+        "soft_refusal": np.maximum(said * (1 - leaning), _eaten(reading, shares, begin, lacking * leaning)),
+        "topic_avoidance": lacking * avoidance,
     }
+    answered = _answered(lacking, leaning, words)
     _judge_by_lexicon(reading, language, words, answered, rows)
     return Columns(
         language=language,
@@ -103,34 +105,39 @@ def columns(reading: Reading, scores: Scores, language: npt.NDArray[np.int8], le
         answer_start=_in_characters(reading, begin),
         hedge_density=_hedge_density(reading, doing, tokens),
         functions=shares,
-        **rows,
+        p_full=rows["p_full"],
+        p_part=rows["p_part"],
+        p_none=rows["p_none"],
+        hard_refusal=rows["hard_refusal"],
+        soft_refusal=rows["soft_refusal"],
+        topic_avoidance=rows["topic_avoidance"],
         **_spans(reading, lexicon),
     )
 
 
-def _probabilities(scores: Scores) -> tuple[Floats, Floats, Floats]:
-    not_full, none, avoidance = scores.probabilities.T
-    return not_full * none, not_full * (1 - none), avoidance
+def _leaning(none: Floats, part_below: float) -> Floats:
+    """From P(none | not full) to a score that is 0.5 where the decision between part and none falls."""
+    excess = np.log(none / (1 - none)) - np.log(part_below / (1 - part_below))
+    return (1 / (1 + np.exp(-6 * excess))).astype(np.float32)
 
 
-def _answered(p_full: Floats, p_part: Floats, p_none: Floats, words: Array) -> npt.NDArray[np.int8]:
-    out = np.full(len(p_full), UNDETERMINED, np.int8)
-    out[p_full >= SURE] = FULL
-    lacking = 1 - p_full >= SURE
-    out[lacking & (p_none >= p_part)] = NONE
-    out[lacking & (p_none < p_part)] = PART
+def _answered(lacking: Floats, leaning: Floats, words: Array) -> npt.NDArray[np.int8]:
+    out = np.full(len(lacking), UNDETERMINED, np.int8)
+    out[lacking <= 1 - SURE] = FULL
+    out[lacking >= SURE] = PART
+    out[(lacking >= SURE) & (leaning >= 0.5)] = NONE
     out[words == 0] = UNDETERMINED
     return out
 
 
-def _eaten(reading: Reading, shares: Floats, begin: Array, p_none: Floats) -> Floats:
+def _eaten(reading: Reading, shares: Floats, begin: Array, refused: Floats) -> Floats:
     """Score of a soft refusal by its definition: an answer is there, and caveats take its place or its front."""
     first = reading.tokens.row_sentence[:-1]
     counts = np.minimum(np.add.reduceat(reading.phrase_counts, first, axis=0), 3)
     evidence = (counts[:, _REFUSING].sum(1) >= 1) | (counts[:, _CAVEAT].sum(1) >= 2)
     late = begin / np.diff(reading.flat.row_start) >= LATE
     eaten = evidence & (begin >= 0) & ((1 - shares[:, ANSWER] >= EATEN) | late)
-    return np.where(eaten, 0.6 * (1 - p_none), 0).astype(np.float32)
+    return np.where(eaten, 0.6 * (1 - refused), 0).astype(np.float32)
 
 
 def _judge_by_lexicon(

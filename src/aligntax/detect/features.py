@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import FUNCTIONS as SENTENCE_FUNCTIONS
-from . import kernel
+from . import kernel, native
 from .lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from .lexicon import Hits, Lexicon, find
 from .text import Array, Flat, Tokens, flatten, mix, tokenize, word_hash
@@ -48,7 +48,7 @@ class Reading:
     tokens: Tokens
     hits: Hits
     later: npt.NDArray[np.bool_]  # (S,) begins after the opening
-    buckets: npt.NDArray[np.int32]  # n-grams, three a token
+    mixed: npt.NDArray[np.uint64]  # hashes of the tokens, spread over all bits
     phrase_counts: Floats  # (S, phrase functions)
     extras: Floats  # (S, SENTENCE_EXTRAS)
     relation: Floats  # (R, RELATION) prompt and answer
@@ -60,7 +60,7 @@ def read_chunk(responses: list[str], prompts: list[str], lexicon: Lexicon) -> Re
     tokens = tokenize(flat)
     mixed = mix(tokens.hash)
     later = kernel.later_sentences(tokens)
-    hits = find(tokens, mixed, lexicon, ascii_only=flat.ascii)
+    hits = find(tokens, mixed, lexicon)
     sentences = len(tokens.sentence_first) - 1
     width = len(PHRASE_FUNCTIONS)
     cells = hits.sentence * width + lexicon.function[hits.phrase]
@@ -70,7 +70,7 @@ def read_chunk(responses: list[str], prompts: list[str], lexicon: Lexicon) -> Re
         tokens=tokens,
         hits=hits,
         later=later,
-        buckets=kernel.grams(tokens, mixed, later),
+        mixed=mixed,
         phrase_counts=counts,
         extras=_sentence_extras(flat, tokens, counts),
         relation=_relation(flat, tokens, mixed, prompts),
@@ -147,31 +147,19 @@ def _relation(flat: Flat, tokens: Tokens, mixed: Array, prompts: list[str]) -> F
     words = tokenize(asked)
     prompt_mixed = mix(words.plain)
     rows = len(prompts)
-    prompt_row = np.repeat(np.arange(rows), np.diff(words.row_first))
     slots = prompt_mixed >> np.uint64(48)
     content = words.word & ~common[slots] & (words.end - words.start > 2)
-    bits = np.uint64(64 - _OVERLAP_BITS)
-    wanted = np.zeros((rows, 1 << _OVERLAP_BITS), np.bool_)
-    wanted[prompt_row[content], prompt_mixed[content] >> bits] = True
-    answer_row = np.repeat(np.arange(rows), np.diff(tokens.row_first))
-    shared = wanted.ravel()[(answer_row << _OVERLAP_BITS) + (mixed >> bits).astype(np.int64)]
-    shared &= tokens.word & (tokens.end - tokens.start > 2)
-    at = np.flatnonzero(shared)
-    covered = np.zeros_like(wanted)
-    covered[answer_row[at], mixed[at] >> bits] = True
-    opening = np.zeros_like(wanted)
-    early = at[at - tokens.row_first[answer_row[at]] < kernel.OPENING_WORDS]
-    opening[answer_row[early], mixed[early] >> bits] = True
-    needs = np.maximum(wanted.sum(1), 1)
+    counts = _overlap(words, prompt_mixed, content, tokens, mixed)
     asks = np.bitwise_or.reduceat(asks_table[slots], words.row_first[:-1])
     question = np.add.reduceat(asked.buffer == ord("?"), asked.row_start[:-1]) > 0
     digits = (flat.buffer[tokens.start] >= 48) & (flat.buffer[tokens.start] <= 57)
     has_number = np.add.reduceat(digits, tokens.row_first[:-1]) > 0
     lengths = np.diff(tokens.row_first)
     out = np.empty((rows, len(RELATION)), np.float32)
-    out[:, 0] = covered.sum(1) / needs
-    out[:, 1] = opening.sum(1) / needs
-    out[:, 2] = np.bincount(answer_row[at], minlength=rows) / lengths
+    needs = np.maximum(counts[:, 2], 1)
+    out[:, 0] = counts[:, 0] / needs
+    out[:, 1] = counts[:, 1] / needs
+    out[:, 2] = counts[:, 3] / lengths
     out[:, 3] = np.log(lengths / np.diff(words.row_first)) / 3
     out[:, 4] = asks & 1 > 0
     out[:, 5] = question
@@ -179,6 +167,41 @@ def _relation(flat: Flat, tokens: Tokens, mixed: Array, prompts: list[str]) -> F
     out[:, 7] = (asks & 2 > 0) & ~has_number
     out[:, 8] = asks & 4 > 0
     return out
+
+
+def _overlap(
+    words: Tokens, asked: npt.NDArray[np.uint64], content: npt.NDArray[np.bool_], tokens: Tokens, mixed: Array
+) -> npt.NDArray[np.int64]:
+    """Prompt words covered, covered in the opening, wanted, and answer words that are the prompt's: (rows, 4)."""
+    library = native.load()
+    if library is not None:
+        return native.overlap(
+            library,
+            asked,
+            content,
+            words.row_first,
+            mixed,
+            tokens.word,
+            tokens.start,
+            tokens.end,
+            tokens.row_first,
+            kernel.OPENING_WORDS,
+        )
+    rows = len(tokens.row_first) - 1
+    bits = np.uint64(64 - _OVERLAP_BITS)
+    asked_row = np.repeat(np.arange(rows), np.diff(words.row_first))
+    wanted = np.zeros((rows, 1 << _OVERLAP_BITS), np.bool_)
+    wanted[asked_row[content], asked[content] >> bits] = True
+    answer_row = np.repeat(np.arange(rows), np.diff(tokens.row_first))
+    shared = wanted.ravel()[(answer_row << _OVERLAP_BITS) + (mixed >> bits).astype(np.int64)]
+    shared &= tokens.word & (tokens.end - tokens.start > 2)
+    at = np.flatnonzero(shared)
+    covered, opening = np.zeros_like(wanted), np.zeros_like(wanted)
+    covered[answer_row[at], mixed[at] >> bits] = True
+    early = at[at - tokens.row_first[answer_row[at]] < kernel.OPENING_WORDS]
+    opening[answer_row[early], mixed[early] >> bits] = True
+    count = np.bincount(answer_row[at], minlength=rows)
+    return np.stack([covered.sum(1), opening.sum(1), wanted.sum(1), count], axis=1)
 
 
 # -- columns for the model -----------------------------------------------------------------------------------
@@ -218,18 +241,45 @@ def _first_person() -> npt.NDArray[np.bool_]:
 
 def dense(reading: Reading, functions: Floats) -> Floats:
     """Columns DENSE of each row; `functions`: (S, sentence functions) probabilities."""
-    tokens, flat = reading.tokens, reading.flat
-    first = tokens.row_sentence[:-1]
-    last = tokens.row_sentence[1:] - 1
+    tokens = reading.tokens
+    words = np.add.reduceat(tokens.word, tokens.row_first[:-1], dtype=np.float32)
+    words = np.maximum(words, np.float32(1))
+    out = np.empty((reading.flat.rows, len(DENSE)), np.float32)
+    _sentences_by_row(reading, functions, words, out)
+    at = len(DENSE) - len(RELATION) - _STRUCTURE
+    out[:, at : at + len(RELATION)] = reading.relation
+    out[:, -_STRUCTURE:] = _structure(reading, functions, words[:, None])
+    return out
+
+
+_STRUCTURE = 12
+
+
+def _sentences_by_row(reading: Reading, functions: Floats, words: Floats, out: Floats) -> None:
+    """The columns that sum up a row's sentences: those before RELATION in DENSE."""
+    tokens = reading.tokens
+    library = native.load()
+    if library is not None:
+        native.by_row(
+            library,
+            np.ascontiguousarray(functions),
+            reading.phrase_counts,
+            tokens.sentence_first,
+            tokens.row_sentence,
+            reading.later,
+            words,
+            out,
+        )
+        return
+    first, last = tokens.row_sentence[:-1], tokens.row_sentence[1:] - 1
     length = np.diff(tokens.sentence_first).astype(np.float32)[:, None]
     early = ~reading.later[:, None]
-    words = np.maximum(np.add.reduceat(tokens.word, tokens.row_first[:-1], dtype=np.float32), 1)[:, None]
 
     def by_row(values: Array) -> Floats:
         return np.add.reduceat(values, first, axis=0, dtype=np.float32)
 
     weighted = functions * length
-    phrases = np.minimum(by_row(reading.phrase_counts), 1)
+    counts = by_row(reading.phrase_counts)
     blocks = [
         by_row(weighted) / by_row(length),
         by_row(weighted * early) / np.maximum(by_row(length * early), 1),
@@ -237,14 +287,10 @@ def dense(reading: Reading, functions: Floats) -> Floats:
         functions[last],
         np.maximum.reduceat(functions, first, axis=0),
         np.minimum(by_row(reading.phrase_counts * early), 1),
-        phrases,
-        np.minimum(by_row(reading.phrase_counts) * 30 / words, 3),
-        reading.relation,
-        _structure(reading, functions, words),
+        np.minimum(counts, 1),
+        np.minimum(counts * 30 / words[:, None], 3),
     ]
-    out = np.concatenate(blocks, axis=1, dtype=np.float32)
-    assert out.shape == (flat.rows, len(DENSE))
-    return out
+    out[:, : sum(block.shape[1] for block in blocks)] = np.concatenate(blocks, axis=1)
 
 
 def _structure(reading: Reading, functions: Floats, words: Floats) -> Floats:

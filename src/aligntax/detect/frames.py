@@ -60,7 +60,7 @@ def _judge_chunk(texts: list[str], prompts: list[str]) -> axes.Columns:
     else:
         plain = np.asarray([text.isascii() for text in texts])
     language = identify(reading.tokens, mix(reading.tokens.plain), lexicon, plain)
-    return axes.columns(reading, scores, language, lexicon)
+    return axes.columns(reading, scores, language, lexicon, load_model().part_below)
 
 
 # -- frames --------------------------------------------------------------------------------------------------

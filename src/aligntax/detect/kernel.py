@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from . import native
 from .text import Array, Tokens
 
 BITS = 14
@@ -57,11 +58,27 @@ def grams(
 
 
 def sentence_sums(
-    tokens: Tokens, buckets: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]
+    tokens: Tokens,
+    mixed: npt.NDArray[np.uint64],
+    later: npt.NDArray[np.bool_],
+    weights: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Sum of the weight rows of each sentence's n-grams: (sentences, heads). `weights`: (2 * BUCKETS, heads)."""
-    sums: npt.NDArray[np.float32] = matrix(tokens.sentence_first, buckets) @ weights
-    return sums
+    library = native.load()
+    if library is None:
+        sums: npt.NDArray[np.float32] = matrix(tokens.sentence_first, grams(tokens, mixed, later)) @ weights
+        return sums
+    return native.gram_sums(
+        library,
+        mixed,
+        tokens.row_first,
+        tokens.sentence_first,
+        tokens.row_sentence,
+        later,
+        weights,
+        BITS,
+        np.asarray([*_TWO, *_THREE, _BEFORE], np.uint64),
+    )
 
 
 def matrix(first: Array, buckets: npt.NDArray[np.int32]) -> sparse.csr_array:

@@ -8,7 +8,6 @@ every phrase length at once. docs/why/lexicon-by-hash.md has the measurements ag
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AlignTaxError
+from . import native
 from .phrases import expand
-from .text import Array, Tokens, flatten, mix, tokenize
+from .text import Array, Tokens, flatten, mix, tokenize, word_hash
 
 FUNCTIONS = (
     "refusal_capability",
@@ -44,8 +44,9 @@ LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "nl", "pl", "fi", "ru", "zh", "
 MAX_TOKENS = 24
 """Of a phrase; every Chinese, Japanese or Korean character is a token."""
 _BATCH = 2048  # phrases hashed at once
-_PAIR_BITS, _PHRASE_BITS, _WORD_BITS = 17, 21, 18
+_PAIR_BITS, _PHRASE_BITS, _WORD_BITS = 18, 21, 18
 _STEP = np.uint64(0xD6E8FEB86659FD93)
+_PAIR = np.asarray([0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +60,11 @@ class Lexicon:
     at_start: npt.NDArray[np.bool_]
     rules: tuple[str, ...]  # the entries as written, "en: i (can't|cannot) help"
     singles: npt.NDArray[np.bool_]  # table of single words, by hash
-    pairs: npt.NDArray[np.bool_]  # table of first pairs, by hash
+    pairs: npt.NDArray[np.uint32]  # lengths of the phrases that begin with a pair, as bits, by hash
+    packed_singles: npt.NDArray[np.uint8]  # the same as bits, for native.c
+    packed_pairs: npt.NDArray[np.uint8]  # whether `pairs` holds anything, as bits
     known: npt.NDArray[np.bool_]  # table of whole phrases, by hash
     stopwords: npt.NDArray[np.uint16]  # one bit a language, by hash of a word
-    lengths: tuple[int, ...]  # of all phrases, in tokens
-    plain_lengths: tuple[int, ...]  # of phrases in ASCII alone
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,14 +111,14 @@ def _compile(
     rules: tuple[str, ...],
     stopwords: list[tuple[str, int]],
 ) -> Lexicon:
-    keys, pairs, singles, lengths = _phrase_keys(phrases)
+    keys, pairs, singles, _ = _phrase_keys(phrases)
     _, kept = np.unique(
         keys, return_index=True
     )  # sorted by key; a phrase written twice keeps its first entry
     function, language, rule, at_start = (np.asarray(column)[kept] for column in zip(*facts, strict=True))
     known = np.zeros(1 << _PHRASE_BITS, np.bool_)
     known[keys >> np.uint64(64 - _PHRASE_BITS)] = True
-    words = _phrase_keys([word for word, _ in stopwords])[0]
+    words = mix(np.asarray([word_hash(word) for word, _ in stopwords], np.uint64))
     masks = np.zeros(1 << _WORD_BITS, np.uint16)
     bits = np.left_shift(1, np.asarray([number for _, number in stopwords])).astype(np.uint16)
     np.bitwise_or.at(masks, words >> np.uint64(64 - _WORD_BITS), bits)
@@ -130,33 +131,37 @@ def _compile(
         rules=rules,
         singles=singles,
         pairs=pairs,
+        packed_singles=np.packbits(singles, bitorder="little"),
+        packed_pairs=np.packbits(pairs > 0, bitorder="little"),
         known=known,
         stopwords=masks,
-        lengths=tuple(np.unique(lengths).tolist()),
-        plain_lengths=tuple(np.unique(lengths[[phrase.isascii() for phrase in phrases]]).tolist()),
     )
 
 
 def _phrase_keys(phrases: list[str]) -> tuple[Array, Array, Array, Array]:
     """Keys of phrases, the tables of their first pairs and single words, and their lengths in tokens."""
-    words: list[Array] = []
+    keys, lengths, firsts, seconds = [], [], [], []
+    powers = _step_powers(64)
     for at in range(0, len(phrases), _BATCH):
         tokens = tokenize(flatten(phrases[at : at + _BATCH]))
-        edges = tokens.row_first
-        words += [tokens.plain[a : b - 1] for a, b in itertools.pairwise(edges)]
-    lengths = np.asarray([len(row) for row in words])
-    if lengths.min(initial=1) < 1 or lengths.max(initial=1) > MAX_TOKENS:
-        bad = phrases[int(np.flatnonzero((lengths < 1) | (lengths > MAX_TOKENS))[0])]
-        raise AlignTaxError(f"lexicon phrase {bad!r} must have 1 to {MAX_TOKENS} tokens")
-    powers = _step_powers(MAX_TOKENS)
-    keys = mix(np.asarray([(row * powers[: len(row)]).sum(dtype=np.uint64) for row in words], np.uint64))
-    pairs, singles = np.zeros(1 << _PAIR_BITS, np.bool_), np.zeros(1 << _WORD_BITS, np.bool_)
-    first = np.asarray([row[0] for row in words], np.uint64)
-    second = np.asarray([row[1] if len(row) > 1 else 0 for row in words], np.uint64)
-    many = lengths > 1
-    pairs[_pair_slots(first[many], second[many])] = True
-    singles[mix(first[~many]) >> np.uint64(64 - _WORD_BITS)] = True
-    return keys, pairs, singles, lengths
+        mixed = mix(tokens.plain)
+        first = tokens.row_first[:-1]
+        size = np.diff(tokens.row_first) - 1  # the separator is no part of the phrase
+        if size.min() < 1 or size.max() > MAX_TOKENS:
+            bad = phrases[at + int(np.flatnonzero((size < 1) | (size > MAX_TOKENS))[0])]
+            raise AlignTaxError(f"lexicon phrase {bad!r} must have 1 to {MAX_TOKENS} tokens")
+        place = np.arange(len(mixed)) - np.repeat(first, size + 1)
+        weighted = mixed * powers[place] * tokens.word
+        keys.append(mix(np.add.reduceat(weighted, first)))
+        lengths.append(size)
+        firsts.append(mixed[first])
+        seconds.append(mixed[first + 1])
+    length = np.concatenate(lengths)
+    pairs, singles = np.zeros(1 << _PAIR_BITS, np.uint32), np.zeros(1 << _WORD_BITS, np.bool_)
+    one, two, many = np.concatenate(firsts), np.concatenate(seconds), length > 1
+    np.bitwise_or.at(pairs, _pair_slots(one[many], two[many]), np.uint32(1) << length[many].astype(np.uint32))
+    singles[one[~many] >> np.uint64(64 - _WORD_BITS)] = True
+    return np.concatenate(keys), pairs, singles, length
 
 
 @cache
@@ -174,49 +179,64 @@ def _step_inverses(size: int) -> npt.NDArray[np.uint64]:
 
 
 def _pair_slots(first: Array, second: Array) -> npt.NDArray[np.uint64]:
-    return (first * np.uint64(0xFF51AFD7ED558CCD) + second) * np.uint64(0xC4CEB9FE1A85EC53) >> np.uint64(
-        64 - _PAIR_BITS
-    )
+    slots: npt.NDArray[np.uint64] = (first * _PAIR[0] + second) * _PAIR[1] >> np.uint64(64 - _PAIR_BITS)
+    return slots
 
 
-def find(
-    tokens: Tokens, mixed: npt.NDArray[np.uint64], lexicon: Lexicon, *, ascii_only: bool = False
-) -> Hits:
+def find(tokens: Tokens, mixed: npt.NDArray[np.uint64], lexicon: Lexicon) -> Hits:
     """All phrases of the lexicon in a chunk, never across a sentence end, never in code or quotations.
 
-    `mixed` is `mix(tokens.hash)`; `ascii_only` says that the chunk is, which saves the longest phrases. Where phrases overlap, the one that starts first wins, then the longest.
+    `mixed` is `mix(tokens.hash)`. Where phrases overlap, the one that starts first wins, then the longest.
     """
-    count = len(tokens.hash)
-    firsts: list[Array] = []
-    lasts: list[Array] = []
-    keys: list[Array] = []
-    single = np.flatnonzero(lexicon.singles[mixed >> np.uint64(64 - _WORD_BITS)])
-    firsts.append(single)
-    lasts.append(single)
-    keys.append(mixed[single])
-    pair = np.flatnonzero(lexicon.pairs[_pair_slots(tokens.hash[:-1], tokens.hash[1:])])
+    library = native.load()
+    if library is None:
+        return _settle(tokens, lexicon, *_candidates(mixed, lexicon))
+    found = native.find(
+        library,
+        mixed,
+        lexicon.packed_singles,
+        _WORD_BITS,
+        lexicon.packed_pairs,
+        lexicon.pairs,
+        _PAIR_BITS,
+        _PAIR,
+        int(_STEP),
+        lexicon.key,
+        lexicon.known,
+        _PHRASE_BITS,
+    )
+    return _settle(tokens, lexicon, found[:, 0], found[:, 1], found[:, 2])
+
+
+def _candidates(mixed: npt.NDArray[np.uint64], lexicon: Lexicon) -> tuple[Array, Array, Array]:
+    """First token, last token and phrase of every match, sentences not yet minded: what native.c does."""
+    count = len(mixed)
+    singles = np.flatnonzero(lexicon.singles[mixed >> np.uint64(64 - _WORD_BITS)])
+    firsts, lasts, keys = [singles], [singles], [mix(mixed[singles])]
+    lengths = lexicon.pairs[_pair_slots(mixed[:-1], mixed[1:])]
+    pair = np.flatnonzero(lengths)
+    lengths = lengths[pair]
     size = 1 << (count + MAX_TOKENS).bit_length()
     totals = np.zeros(count + 1, np.uint64)
-    np.cumsum(tokens.hash * _step_powers(size)[:count], out=totals[1:])
-    base, back = totals[pair], _step_inverses(size)[pair]
-    for length in lexicon.plain_lengths if ascii_only else lexicon.lengths:
-        if length > 1:
-            stop = pair + length
-            inside = stop <= count
-            key = mix((totals[np.minimum(stop, count)] - base) * back)
-            good = np.flatnonzero(inside & lexicon.known[key >> np.uint64(64 - _PHRASE_BITS)])
-            firsts.append(pair[good])
-            lasts.append(pair[good] + length - 1)
-            keys.append(key[good])
-    return _settle(tokens, lexicon, np.concatenate(firsts), np.concatenate(lasts), np.concatenate(keys))
-
-
-def _settle(tokens: Tokens, lexicon: Lexicon, first: Array, last: Array, key: Array) -> Hits:
-    """Keep true hits that lie in one sentence, stand where they must, and lie in no other hit."""
+    np.cumsum(mixed * _step_powers(size)[:count], out=totals[1:])
+    for length in range(2, MAX_TOKENS + 1):
+        at = pair[(lengths >> np.uint32(length)) & np.uint32(1) > 0]
+        at = at[at + length <= count]
+        firsts.append(at)
+        lasts.append(at + length - 1)
+        keys.append(mix((totals[at + length] - totals[at]) * _step_inverses(size)[at]))
+    first, last, key = np.concatenate(firsts), np.concatenate(lasts), np.concatenate(keys)
+    likely = np.flatnonzero(lexicon.known[key >> np.uint64(64 - _PHRASE_BITS)])
+    first, last, key = first[likely], last[likely], key[likely]
     place = np.minimum(np.searchsorted(lexicon.key, key), len(lexicon.key) - 1)
+    true = lexicon.key[place] == key
+    return first[true], last[true], place[true]
+
+
+def _settle(tokens: Tokens, lexicon: Lexicon, first: Array, last: Array, place: Array) -> Hits:
+    """Keep hits that lie in one sentence, stand where they must, and lie in no other hit."""
     sentence = np.searchsorted(tokens.sentence_first, first, "right") - 1
-    good = lexicon.key[place] == key
-    good &= last < tokens.sentence_first[sentence + 1]
+    good = last < tokens.sentence_first[sentence + 1]
     good &= ~lexicon.at_start[place] | (first == tokens.sentence_first[sentence])
     if tokens.hidden is not None:
         good &= ~tokens.hidden[first]

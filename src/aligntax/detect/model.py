@@ -38,6 +38,7 @@ class Model:
     trees: Trees
     slope: Floats  # (HEADS,) of the calibration: p = sigmoid(slope * logit + offset)
     offset: Floats  # (HEADS,)
+    part_below: float  # an answer that is not full counts as part under this probability of none
 
     def table(self) -> Floats:
         """N-gram weights of all heads, one row a bucket: (2 * BUCKETS, sentence functions + HEADS)."""
@@ -56,7 +57,7 @@ class Scores:
 def score(reading: Reading, model: Model, table: Floats) -> Scores:
     """Judge one chunk; `table` is `model.table()`, made once."""
     tokens = reading.tokens
-    sums = kernel.sentence_sums(tokens, reading.buckets, table)
+    sums = kernel.sentence_sums(tokens, reading.mixed, reading.later, table)
     width = len(SENTENCE_FUNCTIONS)
     functions = sentence_functions(reading, sums[:, :width], model.sentence_extras)
     columns = dense(reading, functions)
@@ -102,6 +103,11 @@ def _pack(values: Array) -> tuple[npt.NDArray[np.int8], Floats]:
     return np.rint(values / scale).astype(np.int8), scale.astype(np.float32)
 
 
+_FIELDS = tuple(field.name for field in dataclasses.fields(Model))
+_LAYOUT = "|".join((*_FIELDS, *DENSE, *SENTENCE_EXTRAS, *SENTENCE_FUNCTIONS, *PHRASE_FUNCTIONS))
+"""What the weights were made for; weights of another layout are refused."""
+
+
 def dump(model: Model) -> bytes:
     """The weights as the bytes of an .npz file without any pickled object."""
     sentence, sentence_scale = _pack(model.sentence_grams)
@@ -110,7 +116,7 @@ def dump(model: Model) -> bytes:
     np.savez_compressed(
         out,
         version=np.asarray(model.version),
-        layout=np.asarray("|".join((*DENSE, *SENTENCE_EXTRAS, *SENTENCE_FUNCTIONS, *PHRASE_FUNCTIONS))),
+        layout=np.asarray(_LAYOUT),
         sentence_grams=sentence,
         sentence_scale=sentence_scale,
         axis_grams=axis,
@@ -124,6 +130,7 @@ def dump(model: Model) -> bytes:
         tree_leaf=model.trees.leaf,
         slope=model.slope,
         offset=model.offset,
+        part_below=np.asarray(model.part_below),
     )
     return out.getvalue()
 
@@ -131,8 +138,7 @@ def dump(model: Model) -> bytes:
 def parse(content: bytes) -> Model:
     """Read what `dump` wrote. Raises AlignTaxError when it was made for other columns than this code has."""
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
-        layout = "|".join((*DENSE, *SENTENCE_EXTRAS, *SENTENCE_FUNCTIONS, *PHRASE_FUNCTIONS))
-        if str(held["layout"]) != layout:
+        if str(held["layout"]) != _LAYOUT:
             raise AlignTaxError(
                 "the detector's weights were trained for other columns; run python -m aligntax.detect.train"
             )
@@ -147,6 +153,7 @@ def parse(content: bytes) -> Model:
             trees=Trees(column=held["tree_column"], threshold=held["tree_threshold"], leaf=held["tree_leaf"]),
             slope=held["slope"],
             offset=held["offset"],
+            part_below=float(held["part_below"]),
         )
 
 

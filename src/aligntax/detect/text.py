@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import native
+
 Array = npt.NDArray[Any]
 
 CHUNK_BYTES = 1 << 18
@@ -50,6 +52,7 @@ def _byte_values() -> npt.NDArray[np.uint64]:
 
 
 CLASSES = _byte_classes()
+_CLASS_TABLE = np.frombuffer(CLASSES, np.uint8)
 VALUES = _byte_values()
 
 
@@ -146,12 +149,22 @@ def _join(texts: list[str]) -> tuple[bytes, npt.NDArray[np.int64]]:
         lengths = [len(text) for text in texts]
         raw = joined.encode("ascii")
     else:
-        parts = [text.encode("utf-8", "replace")[:MAX_ROW_BYTES] for text in texts]
+        parts = [_clipped(text.encode("utf-8", "replace")) for text in texts]
         lengths = [len(part) for part in parts]
         raw = b"\n".join(parts) + b"\n"
     row_start = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(np.asarray(lengths, np.int64) + 1, out=row_start[1:])
     return raw, row_start
+
+
+def _clipped(raw: bytes) -> bytes:
+    """At most MAX_ROW_BYTES, and no half character at the end."""
+    if len(raw) <= MAX_ROW_BYTES:
+        return raw
+    stop = MAX_ROW_BYTES
+    while raw[stop] & 0xC0 == 0x80:
+        stop -= 1
+    return raw[:stop]
 
 
 def _unusual_rows(buffer: Array, row_start: Array) -> npt.NDArray[np.int64]:
@@ -215,19 +228,61 @@ def _scratch(size: int) -> npt.NDArray[np.uint64]:
 
 def tokenize(flat: Flat) -> Tokens:
     """Cut a chunk into words and sentence ends, hash them, and mark code and quotations."""
+    library = native.load()
+    if library is None:
+        start, end, hashes, word, ending, row_first = _cut(flat)
+    else:
+        start, end, hashes, word, ending, row_first = native.tokenize(
+            library,
+            flat.buffer,
+            flat.row_start,
+            _CLASS_TABLE,
+            VALUES,
+            int(_MULTIPLIER),
+            _END_VALUES,
+            _CLOSES,
+            _abbreviations(),
+        )
+    begins = np.empty(len(start) + 1, np.bool_)
+    begins[1:] = ending
+    begins[:-1] &= word
+    begins[row_first] = True
+    sentence_first = np.flatnonzero(begins)
+    if library is None:
+        hidden, masked = _hidden(flat, start, row_first, hashes)
+    else:
+        hidden, masked = native.hide(
+            library, flat.buffer, flat.row_start, start, row_first, hashes, int(_QUOTED), int(_CODE)
+        )
+    return Tokens(
+        start=start,
+        end=end,
+        hash=masked,
+        plain=hashes,
+        word=word,
+        hidden=hidden,
+        row_first=row_first,
+        sentence_first=sentence_first,
+        row_sentence=np.searchsorted(sentence_first, row_first),
+    )
+
+
+def _cut(flat: Flat) -> tuple[Array, Array, npt.NDArray[np.uint64], Array, Array, Array]:
+    """Start, end, hash, whether a word, whether a sentence end, of each token; first token of each row.
+
+    What native.c does in one pass. Hashes are differences of prefix sums of a polynomial modulo 2**64.
+    """
     buffer, row_start = flat.buffer, flat.row_start
     classes = np.frombuffer(flat.raw.translate(CLASSES), np.uint8)
     change = np.empty(len(buffer) + 1, np.bool_)
     change[0] = change[-1] = True
-    if flat.ascii:
-        np.not_equal(classes[1:], classes[:-1], out=change[1:-1])
-    else:
+    if not flat.ascii:
         classes = _reclass(buffer, classes)
-        np.not_equal(classes[1:], classes[:-1], out=change[1:-1])
+    np.not_equal(classes[1:], classes[:-1], out=change[1:-1])
+    if not flat.ascii:
         change[:-1] |= (buffer >= 0xE3) & (buffer <= 0xED) & (classes == WORD)  # each CJK character by itself
     change[row_start] = True
     change[row_start[1:] - 1] = True
-
     row_edge = np.zeros(len(buffer) + 1, np.bool_)
     row_edge[row_start] = True
 
@@ -256,25 +311,9 @@ def tokenize(flat: Flat) -> Tokens:
         start, end, word, hashes = start[keep], end[keep], word[keep], hashes[keep]
         breaks = moved[breaks]
     hashes[breaks] = _END_VALUES[np.take(buffer, start[breaks])]
-
-    row_first = np.searchsorted(start, row_start)
-    begins = np.zeros(len(start) + 1, np.bool_)
-    begins[breaks + 1] = True
-    begins[:-1] &= word
-    begins[row_first] = True
-    sentence_first = np.flatnonzero(begins)
-    hidden, masked = _hidden(flat, start, row_first, hashes)
-    return Tokens(
-        start=start,
-        end=end,
-        hash=masked,
-        plain=hashes,
-        word=word,
-        hidden=hidden,
-        row_first=row_first,
-        sentence_first=sentence_first,
-        row_sentence=np.searchsorted(sentence_first, row_first),
-    )
+    ending = np.zeros(len(start), np.bool_)
+    ending[breaks] = True
+    return start, end, hashes, word, ending, np.searchsorted(start, row_start)
 
 
 def _reclass(buffer: Array, classes: Array) -> npt.NDArray[np.uint8]:
@@ -458,7 +497,8 @@ def _fences(flat: Flat) -> npt.NDArray[np.int64]:
     row = np.searchsorted(flat.row_start, at, "right") - 1
     long = width >= 3
     fenced = _pair(at[long], row[long])
-    open_rows = np.setdiff1d(row[long], np.searchsorted(flat.row_start, fenced[:, 0], "right") - 1)
+    fenced_rows, fences = np.unique(row[long], return_counts=True)
+    open_rows = fenced_rows[fences % 2 == 1]  # a fence that is never closed reaches to the end
     tails = [(at[long & (row == r)][-1], flat.row_start[r + 1] - 1) for r in open_rows.tolist()]
     line = _line_numbers(flat, at)
     inline = _pair(at[~long], line[~long])

@@ -36,6 +36,9 @@ ANSWER_SHARE = 1.5  # weight of answering sentences against all others together:
 GRAM_PENALTY, DENSE_PENALTY = 2.0, 5.0
 _CHUNK = 200_000
 
+CODEBOOK = ("authored", "xstest")
+"""Sources whose part and none mean what docs/reference/verdicts.md means."""
+
 Array = npt.NDArray[Any]
 
 
@@ -99,9 +102,13 @@ def fit_sentences() -> Sentences:
     )
 
 
+def _buckets(reading: Reading) -> npt.NDArray[np.int32]:
+    return kernel.grams(reading.tokens, reading.mixed, reading.later)
+
+
 def _whole_rows(reading: Reading) -> sparse.csr_array:
     """N-gram counts of rows, wherever in the row, over the root of the row's length."""
-    counts = kernel.matrix(reading.tokens.row_first, reading.buckets)
+    counts = kernel.matrix(reading.tokens.row_first, _buckets(reading))
     counts = counts[:, : kernel.BUCKETS] + counts[:, kernel.BUCKETS :]
     return sparse.diags_array(1 / np.sqrt(np.diff(reading.tokens.row_first))) @ counts
 
@@ -138,7 +145,7 @@ def build_table(folder: Path, sentences: Sentences) -> Table:
     for group in ex.batches(rows, _CHUNK):
         reading = read_chunk([e.response for e in group], [e.prompt for e in group], load_lexicon())
         sums = kernel.sentence_sums(
-            reading.tokens, reading.buckets, np.concatenate([sentences.grams, sentences.grams])
+            reading.tokens, reading.mixed, reading.later, np.concatenate([sentences.grams, sentences.grams])
         )
         columns.append(dense(reading, sentence_functions(reading, sums, sentences.extras)))
         grams.append(_parted_rows(reading))
@@ -154,7 +161,7 @@ def build_table(folder: Path, sentences: Sentences) -> Table:
 def _parted_rows(reading: Reading) -> sparse.csr_array:
     """As `model.gram_logits` weighs them: opening and rest, each over the root of its own length."""
     tokens = reading.tokens
-    counts = kernel.matrix(tokens.row_first, reading.buckets)
+    counts = kernel.matrix(tokens.row_first, _buckets(reading))
     counts.sum_duplicates()
     length = np.diff(tokens.sentence_first)
     parts = []
@@ -250,19 +257,32 @@ def source_groups(table: Table, *, trained_only: bool = False) -> dict[str, Arra
     return {name: sources == name for name in names if not trained_only or name in trains}
 
 
-def calibrate(table: Table, logits: Array) -> tuple[Array, Array]:
-    """Platt scaling of held-out logits, every source with the same total weight: slopes and offsets by head."""
+def calibrate(table: Table, logits: Array) -> tuple[Array, Array, float]:
+    """Platt scaling of held-out logits, every source with the same total weight: slopes and offsets by head.
+
+    Sources mean different things by a part answer, so the head that tells part from none is calibrated only
+    on those that mean what we mean (CODEBOOK). The last value is the probability of that head under which an
+    answer counts as part, set so that as many are counted as there are: a decision at 0.5 would never say
+    part, which is the rarer of the two.
+    """
     sources = np.asarray([e.source for e in table.examples])
     slopes, offsets = np.ones(len(HEADS)), np.zeros(len(HEADS))
-    for head in range(len(HEADS)):
+    part_below = 0.5
+    for head, name in enumerate(HEADS):
         known = ~np.isnan(logits[:, head]) & ~np.isnan(table.targets[:, head])
+        if name == "none":
+            known &= np.isin(sources, CODEBOOK)
         names, place, counts = np.unique(sources[known], return_inverse=True, return_counts=True)
         columns = sparse.csr_array(np.stack([logits[known, head], np.ones(known.sum())], axis=1))
         mass = 1000.0 / counts[place] / len(names)
-        slopes[head], offsets[head] = _logistic_fit(
-            columns, table.targets[known, head], mass, np.asarray([1e-3, 1e-3])
-        )
-    return slopes, offsets
+        truth = table.targets[known, head]
+        slopes[head], offsets[head] = _logistic_fit(columns, truth, mass, np.asarray([1e-3, 1e-3]))
+        if name == "none":
+            chance = expit(logits[known, head] * slopes[head] + offsets[head])
+            order = np.argsort(chance)
+            reached = np.cumsum(mass[order]) / mass.sum()
+            part_below = float(chance[order][np.searchsorted(reached, 1 - np.average(truth, weights=mass))])
+    return slopes, offsets, part_below
 
 
 # -- the command ---------------------------------------------------------------------------------------------
@@ -275,7 +295,7 @@ def train(folder: Path) -> Model:
     groups = [
         mask & ~np.isnan(table.targets[:, 0]) for mask in source_groups(table, trained_only=True).values()
     ]
-    slopes, offsets = calibrate(table, leave_out(table, groups))
+    slopes, offsets, part_below = calibrate(table, leave_out(table, groups))
     axes = fit_axes(table, table.rows_for(np.zeros(len(table.examples), np.bool_)))
     return Model(
         version=VERSION,
@@ -288,6 +308,7 @@ def train(folder: Path) -> Model:
         trees=axes.trees,
         slope=slopes.astype(np.float32),
         offset=offsets.astype(np.float32),
+        part_below=part_below,
     )
 
 

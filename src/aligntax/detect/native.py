@@ -1,0 +1,240 @@
+"""The compiled loops of native.c, where the installation has them; the same in array operations elsewhere.
+
+The build compiles native.c when it finds a C compiler. `ALIGNTAX_NATIVE=0` turns it off, for comparison.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+VERSION = 1
+LIBRARY = Path(__file__).with_name("_native.so")
+
+_Words = npt.NDArray[np.uint64]
+_Counts = npt.NDArray[np.int64]
+_Flags = npt.NDArray[np.bool_]
+
+
+@cache
+def load() -> ctypes.CDLL | None:
+    """The library, or None: not built here, built from an older source, or turned off."""
+    if os.environ.get("ALIGNTAX_NATIVE") == "0" or not LIBRARY.exists():
+        return None
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+    except OSError:  # built for another machine: the array code serves
+        return None
+    library.aligntax_native_version.restype = ctypes.c_int64
+    if library.aligntax_native_version() != VERSION:
+        return None
+    library.aligntax_tokenize.restype = ctypes.c_int64
+    library.aligntax_find.restype = ctypes.c_int64
+    library.aligntax_hide.restype = ctypes.c_int64
+    return library
+
+
+def _address(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:
+    if not array.flags.c_contiguous:
+        raise ValueError("the compiled loops need contiguous arrays")
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _size(value: int) -> ctypes.c_int64:
+    return ctypes.c_int64(value)
+
+
+def tokenize(
+    library: ctypes.CDLL,
+    buffer: npt.NDArray[np.uint8],
+    row_start: _Counts,
+    classes: npt.NDArray[np.uint8],
+    values: _Words,
+    multiplier: int,
+    end_values: _Words,
+    closes: _Flags,
+    abbreviations: _Words,
+) -> tuple[_Counts, _Counts, _Words, _Flags, _Flags, _Counts]:
+    """Start, end, hash, whether a word, whether a sentence end, of each token; first token of each row."""
+    room = len(buffer) + 1
+    start, end = np.empty(room, np.int64), np.empty(room, np.int64)
+    hashes = np.empty(room, np.uint64)
+    word, ending = np.empty(room, np.bool_), np.empty(room, np.bool_)
+    row_first = np.empty(len(row_start), np.int64)
+    count = library.aligntax_tokenize(
+        _address(buffer),
+        _address(row_start),
+        _size(len(row_start) - 1),
+        _address(classes),
+        _address(values),
+        ctypes.c_uint64(multiplier),
+        _address(end_values),
+        _address(closes),
+        _address(abbreviations),
+        _size(len(abbreviations)),
+        _address(start),
+        _address(end),
+        _address(hashes),
+        _address(word),
+        _address(ending),
+        _address(row_first),
+    )
+    return start[:count], end[:count], hashes[:count], word[:count], ending[:count], row_first
+
+
+def gram_sums(
+    library: ctypes.CDLL,
+    mixed: _Words,
+    row_first: _Counts,
+    sentence_first: _Counts,
+    row_sentence: _Counts,
+    later: _Flags,
+    table: npt.NDArray[np.float32],
+    bits: int,
+    constants: _Words,
+) -> npt.NDArray[np.float32]:
+    """Weight rows of the n-grams summed by sentence: (sentences, heads)."""
+    sums = np.empty((len(sentence_first) - 1, table.shape[1]), np.float32)
+    library.aligntax_gram_sums(
+        _address(mixed),
+        _address(row_first),
+        _size(len(row_first) - 1),
+        _address(sentence_first),
+        _address(row_sentence),
+        _address(later),
+        _address(table),
+        _size(table.shape[1]),
+        _size(bits),
+        _address(constants),
+        _address(sums),
+    )
+    return sums
+
+
+def find(
+    library: ctypes.CDLL,
+    mixed: _Words,
+    singles: npt.NDArray[np.uint8],
+    single_bits: int,
+    begun: npt.NDArray[np.uint8],
+    pairs: npt.NDArray[np.uint32],
+    pair_bits: int,
+    pair_constants: _Words,
+    step: int,
+    keys: _Words,
+    known: _Flags,
+    known_bits: int,
+) -> _Counts:
+    """Candidate phrases: (found, 3) of first token, last token and place in `keys`."""
+    room = 2 * len(mixed) + 64
+    while True:
+        hits = np.empty((room, 3), np.int64)
+        found = library.aligntax_find(
+            _address(mixed),
+            _size(len(mixed)),
+            _address(singles),
+            _size(single_bits),
+            _address(begun),
+            _address(pairs),
+            _size(pair_bits),
+            _address(pair_constants),
+            ctypes.c_uint64(step),
+            _address(keys),
+            _size(len(keys)),
+            _address(known),
+            _size(known_bits),
+            _address(hits),
+            _size(room),
+        )
+        if found + 32 < room:
+            return hits[:found]
+        room *= 4
+
+
+def hide(
+    library: ctypes.CDLL,
+    buffer: npt.NDArray[np.uint8],
+    row_start: _Counts,
+    start: _Counts,
+    row_first: _Counts,
+    hashes: _Words,
+    quoted: int,
+    code: int,
+) -> tuple[_Flags | None, _Words]:
+    """Which tokens stand in code or quotation marks (None: none does), and the hashes with those anonymous."""
+    flags, masked = np.empty(len(start), np.bool_), np.empty(len(start), np.uint64)
+    marked = library.aligntax_hide(
+        _address(buffer),
+        _address(row_start),
+        _size(len(row_start) - 1),
+        _address(start),
+        _address(row_first),
+        _address(hashes),
+        ctypes.c_uint64(quoted),
+        ctypes.c_uint64(code),
+        _address(flags),
+        _address(masked),
+    )
+    return (flags if marked else None), masked
+
+
+def overlap(
+    library: ctypes.CDLL,
+    asked: _Words,
+    content: _Flags,
+    asked_first: _Counts,
+    mixed: _Words,
+    word: _Flags,
+    start: _Counts,
+    end: _Counts,
+    row_first: _Counts,
+    opening: int,
+) -> _Counts:
+    """Prompt words covered, covered in the opening, wanted, and answer words that are the prompt's: (rows, 4)."""
+    rows = len(row_first) - 1
+    counts = np.empty((rows, 4), np.int64)
+    library.aligntax_overlap(
+        _address(asked),
+        _address(content),
+        _address(asked_first),
+        _address(mixed),
+        _address(word),
+        _address(start),
+        _address(end),
+        _address(row_first),
+        _size(rows),
+        _size(opening),
+        _address(counts),
+    )
+    return counts
+
+
+def by_row(
+    library: ctypes.CDLL,
+    functions: npt.NDArray[np.float32],
+    phrases: npt.NDArray[np.float32],
+    sentence_first: _Counts,
+    row_sentence: _Counts,
+    later: _Flags,
+    words: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Fill the first columns of `out` (rows, any) with what features.py computes of each row's sentences."""
+    library.aligntax_by_row(
+        _address(functions),
+        _size(functions.shape[1]),
+        _address(phrases),
+        _size(phrases.shape[1]),
+        _address(sentence_first),
+        _address(row_sentence),
+        _address(later),
+        _address(words),
+        _size(len(row_sentence) - 1),
+        _address(out),
+        _size(out.shape[1]),
+    )
