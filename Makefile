@@ -71,7 +71,7 @@ $(BIN)/pip:
 	  exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+$(VENV)/.installed: pyproject.toml hatch_build.py src/aligntax/detect/native.c | $(BIN)/pip
 	@echo "Installing aligntax into $(VENV); this takes a minute, once." >&2
 	@$(PIP) install -e .
 	@touch $@

@@ -35,7 +35,10 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         flags = ["-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden"]
         done = subprocess.run(  # noqa: S603 (the compiler of whoever builds)
             [*compiler.split(), *flags, str(SOURCE), "-o", str(LIBRARY)],
-            cwd=root, capture_output=True, text=True, check=False,
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             self.app.display_warning(f"aligntax is built without its compiled loops: {done.stderr.strip()}")

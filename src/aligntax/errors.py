@@ -1,11 +1,10 @@
-"""Every error that aligntax raises on purpose.
+"""Every error that aligntax raises on purpose."""
 
-    AlignTaxError            exit code 2 unless it says otherwise
-    ├── InputError           the caller's input; says what, where and the remedy
-    ├── MissingExtra         an optional dependency is not installed; names the extra
-    ├── UpstreamError        a model endpoint failed; says whether trying again helps
-    └── NotEnoughData        the evidence does not carry a verdict; exit code 3
-"""
+# AlignTaxError            exit code 2 unless it says otherwise
+# ├── InputError           the caller's input; says what, where and the remedy
+# ├── MissingExtra         an optional dependency is not installed; names the extra
+# ├── UpstreamError        a model endpoint failed; says whether trying again helps
+# └── NotEnoughData        the evidence does not carry a verdict; exit code 3
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ def _findings() -> Iterator[tuple[bool, str, str]]:
     listed = ", ".join(f"{name} {version or 'MISSING'}" for name, version in versions.items())
     yield all(versions.values()), "packages", listed
     yield _detector()
+    yield _loops()
     yield from _weights()
     yield from _extras()
 
@@ -51,6 +52,15 @@ def _detector() -> tuple[bool, str, str]:
         return True, "detector", f"{detector_name()}, works"
     except (AlignTaxError, ImportError) as error:
         return False, "detector", str(error)
+
+
+def _loops() -> tuple[bool, str, str]:
+    """Which route the hot loops take; both give the same verdicts."""
+    from ..detect import native
+
+    if native.load() is not None:
+        return True, "loops", "compiled"
+    return True, "loops", "array operations: slower, same verdicts; install again where there is a C compiler"
 
 
 def _weights() -> Iterator[tuple[bool, str, str]]:

@@ -81,7 +81,7 @@ def columns(
     doing = np.argmax(scores.functions, axis=1)
     one_hot = np.zeros_like(scores.functions)
     one_hot[np.arange(len(doing)), doing] = length
-    shares: Floats = np.add.reduceat(one_hot, first, axis=0) / total[:, None]
+    shares = (np.add.reduceat(one_hot, first, axis=0) / total[:, None]).astype(np.float32)
     words = np.add.reduceat(tokens.word, tokens.row_first[:-1], dtype=np.uint32)
     begin = answer_begins(reading, scores.functions)
     lacking, none, avoidance = scores.probabilities.T
@@ -118,7 +118,8 @@ def columns(
 def _leaning(none: Floats, part_below: float) -> Floats:
     """From P(none | not full) to a score that is 0.5 where the decision between part and none falls."""
     excess = np.log(none / (1 - none)) - np.log(part_below / (1 - part_below))
-    return (1 / (1 + np.exp(-6 * excess))).astype(np.float32)
+    leaning: Floats = (1 / (1 + np.exp(-6 * excess))).astype(np.float32)
+    return leaning
 
 
 def _answered(lacking: Floats, leaning: Floats, words: Array) -> npt.NDArray[np.int8]:

@@ -49,8 +49,26 @@ def load_examples(folder: Path) -> list[Example]:
         raise InputError(
             "no labelled responses", where=str(folder), remedy="a folder of .jsonl files is needed"
         )
-    rows = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+    rows = [row for file in files for row in _rows(file)]
     return [_example(row) for row in rows if row["label"] and not _blocked(row)]
+
+
+_KEYS = {"set", "model", "prompt", "response", "label", "axes", "train_ok"}
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as broken:
+            raise InputError("no JSON", where=f"{file}:{number}", remedy="one object a line") from broken
+        if not isinstance(row, dict) or not row.keys() >= _KEYS:
+            raise InputError(
+                "no labelled response", where=f"{file}:{number}", remedy=f"keys: {', '.join(sorted(_KEYS))}"
+            )
+        yield row
 
 
 def _blocked(row: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import polars as pl
 from ..types import FUNCTIONS as SENTENCE_FUNCTIONS
 from ..types import Outcome, verdict_schema
 from . import axes
-from .features import Floats, read_chunk
+from .features import read_chunk
 from .languages import UNKNOWN, identify
 from .lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from .lexicon import LANGUAGES, load_lexicon
@@ -19,11 +19,6 @@ from .model import load_model, score
 from .text import CHUNK_BYTES, MAX_ROW_BYTES, mix
 
 NAME = "aligntax"
-
-
-@cache
-def _table() -> Floats:
-    return load_model().table()
 
 
 def judge(exchanges: pl.DataFrame) -> pl.DataFrame:
@@ -54,7 +49,7 @@ def _chunks(texts: list[str], prompts: list[str]) -> list[tuple[int, int]]:
 def _judge_chunk(texts: list[str], prompts: list[str]) -> axes.Columns:
     lexicon = load_lexicon()
     reading = read_chunk(texts, prompts, lexicon)
-    scores = score(reading, load_model(), _table())
+    scores = score(reading, load_model())
     if reading.flat.ascii:
         plain = np.ones(len(texts), np.bool_)
     else:

@@ -6,6 +6,9 @@ one table of weights, later sentences another. A bucket holds one row of weights
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -57,32 +60,48 @@ def grams(
     return buckets.ravel()
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """N-gram weights of all heads in eight bits: one row of 16 a bucket, one scale a head."""
+
+    table: npt.NDArray[np.int8]  # (2 * BUCKETS, 16), zero beyond the heads
+    scale: npt.NDArray[np.float32]  # (heads,)
+
+
+def quantise(weights: npt.NDArray[np.floating[Any]]) -> Weights:
+    """Eight bits a weight: n-gram weights are many and small. `weights`: (2 * BUCKETS, heads)."""
+    scale = np.maximum(np.abs(weights).max(axis=0), 1e-9) / 127
+    table = np.zeros((len(weights), 16), np.int8)
+    table[:, : weights.shape[1]] = np.rint(weights / scale)
+    return Weights(table=table, scale=scale.astype(np.float32))
+
+
 def sentence_sums(
-    tokens: Tokens,
-    mixed: npt.NDArray[np.uint64],
-    later: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.float32],
+    tokens: Tokens, mixed: npt.NDArray[np.uint64], later: npt.NDArray[np.bool_], weights: Weights
 ) -> npt.NDArray[np.float32]:
-    """Sum of the weight rows of each sentence's n-grams: (sentences, heads). `weights`: (2 * BUCKETS, heads)."""
+    """Sum of the weight rows of each sentence's n-grams: (sentences, heads)."""
     library = native.load()
     if library is None:
-        sums: npt.NDArray[np.float32] = matrix(tokens.sentence_first, grams(tokens, mixed, later)) @ weights
-        return sums
-    return native.gram_sums(
-        library,
-        mixed,
-        tokens.row_first,
-        tokens.sentence_first,
-        tokens.row_sentence,
-        later,
-        weights,
-        BITS,
-        np.asarray([*_TWO, *_THREE, _BEFORE], np.uint64),
-    )
+        counts = matrix(tokens.sentence_first, grams(tokens, mixed, later))
+        sums = counts @ weights.table.astype(np.int32)
+    else:
+        sums = native.gram_sums(
+            library,
+            mixed,
+            tokens.row_first,
+            tokens.sentence_first,
+            tokens.row_sentence,
+            later,
+            weights.table,
+            BITS,
+            np.asarray([*_TWO, *_THREE, _BEFORE], np.uint64),
+        )
+    scaled: npt.NDArray[np.float32] = sums[:, : len(weights.scale)].astype(np.float32) * weights.scale
+    return scaled
 
 
 def matrix(first: Array, buckets: npt.NDArray[np.int32]) -> sparse.csr_array:
     """Counts of n-grams by sentence (or by row, by what `first` cuts), one entry an occurrence."""
     pointers = (first * ORDERS).astype(np.int32)
-    ones = np.ones(len(buckets), np.float32)
+    ones = np.ones(len(buckets), np.int32)
     return sparse.csr_array((ones, buckets, pointers), shape=(len(first) - 1, 2 * BUCKETS))

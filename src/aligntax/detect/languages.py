@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .lexicon import _WORD_BITS, LANGUAGES, Lexicon
+from . import native
+from .lexicon import LANGUAGES, WORD_BITS, Lexicon
 from .text import Array, Tokens
 
 ENGLISH = LANGUAGES.index("en")
@@ -27,17 +28,21 @@ def identify(
 
     Short plain answers ("42.", a line of code) count as English: there is nothing to tell them by.
     """
-    masks = lexicon.stopwords[mixed >> np.uint64(64 - _WORD_BITS)]
     first = tokens.row_first[:-1]
     words = np.add.reduceat(tokens.word, first, dtype=np.int64)
     hidden = np.zeros(len(words), np.int64)
     if tokens.hidden is not None:
         hidden = np.add.reduceat(tokens.hidden & tokens.word, first, dtype=np.int64)
     shown = np.maximum(words - hidden, 1)
-    english = np.add.reduceat(masks & np.uint16(1 << ENGLISH), first, dtype=np.int64)
+    shift = np.uint64(64 - WORD_BITS)
+    library = native.load()
+    if library is None:
+        english = np.add.reduceat(lexicon.stopwords[mixed >> shift] & np.uint16(1), first, dtype=np.int64)
+    else:
+        english = native.count_words(library, mixed, tokens.row_first, lexicon.packed_english, WORD_BITS)
     out = np.full(len(words), ENGLISH, np.int8)
     for row in np.flatnonzero(english / shown < _PLAINLY).tolist():
-        mine = masks[tokens.row_first[row] : tokens.row_first[row + 1]]
+        mine = lexicon.stopwords[mixed[tokens.row_first[row] : tokens.row_first[row + 1]] >> shift]
         counts = ((mine[:, None] >> np.arange(len(LANGUAGES), dtype=np.uint16)) & 1).sum(axis=0)
         best = int(np.argmax(counts)) if counts.max() > counts[ENGLISH] else ENGLISH
         if counts[best] >= 2 and counts[best] / shown[row] >= _SURE:

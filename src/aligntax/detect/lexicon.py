@@ -44,7 +44,7 @@ LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "nl", "pl", "fi", "ru", "zh", "
 MAX_TOKENS = 24
 """Of a phrase; every Chinese, Japanese or Korean character is a token."""
 _BATCH = 2048  # phrases hashed at once
-_PAIR_BITS, _PHRASE_BITS, _WORD_BITS = 18, 21, 18
+_PAIR_BITS, _PHRASE_BITS, WORD_BITS = 18, 21, 18
 _STEP = np.uint64(0xD6E8FEB86659FD93)
 _PAIR = np.asarray([0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64)
 
@@ -64,7 +64,10 @@ class Lexicon:
     packed_singles: npt.NDArray[np.uint8]  # the same as bits, for native.c
     packed_pairs: npt.NDArray[np.uint8]  # whether `pairs` holds anything, as bits
     known: npt.NDArray[np.bool_]  # table of whole phrases, by hash
+    packed_known: npt.NDArray[np.uint8]
+    key_starts: npt.NDArray[np.uint32]  # where the keys of each value of their top 16 bits begin
     stopwords: npt.NDArray[np.uint16]  # one bit a language, by hash of a word
+    packed_english: npt.NDArray[np.uint8]  # the English bit of it, packed
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +122,9 @@ def _compile(
     known = np.zeros(1 << _PHRASE_BITS, np.bool_)
     known[keys >> np.uint64(64 - _PHRASE_BITS)] = True
     words = mix(np.asarray([word_hash(word) for word, _ in stopwords], np.uint64))
-    masks = np.zeros(1 << _WORD_BITS, np.uint16)
+    masks = np.zeros(1 << WORD_BITS, np.uint16)
     bits = np.left_shift(1, np.asarray([number for _, number in stopwords])).astype(np.uint16)
-    np.bitwise_or.at(masks, words >> np.uint64(64 - _WORD_BITS), bits)
+    np.bitwise_or.at(masks, words >> np.uint64(64 - WORD_BITS), bits)
     return Lexicon(
         key=keys[kept],
         function=function.astype(np.uint8),
@@ -134,7 +137,10 @@ def _compile(
         packed_singles=np.packbits(singles, bitorder="little"),
         packed_pairs=np.packbits(pairs > 0, bitorder="little"),
         known=known,
+        packed_known=np.packbits(known, bitorder="little"),
+        key_starts=np.searchsorted(keys[kept] >> np.uint64(48), np.arange((1 << 16) + 1)).astype(np.uint32),
         stopwords=masks,
+        packed_english=np.packbits(masks & np.uint16(1) > 0, bitorder="little"),
     )
 
 
@@ -157,10 +163,10 @@ def _phrase_keys(phrases: list[str]) -> tuple[Array, Array, Array, Array]:
         firsts.append(mixed[first])
         seconds.append(mixed[first + 1])
     length = np.concatenate(lengths)
-    pairs, singles = np.zeros(1 << _PAIR_BITS, np.uint32), np.zeros(1 << _WORD_BITS, np.bool_)
+    pairs, singles = np.zeros(1 << _PAIR_BITS, np.uint32), np.zeros(1 << WORD_BITS, np.bool_)
     one, two, many = np.concatenate(firsts), np.concatenate(seconds), length > 1
     np.bitwise_or.at(pairs, _pair_slots(one[many], two[many]), np.uint32(1) << length[many].astype(np.uint32))
-    singles[one[~many] >> np.uint64(64 - _WORD_BITS)] = True
+    singles[one[~many] >> np.uint64(64 - WORD_BITS)] = True
     return np.concatenate(keys), pairs, singles, length
 
 
@@ -195,14 +201,15 @@ def find(tokens: Tokens, mixed: npt.NDArray[np.uint64], lexicon: Lexicon) -> Hit
         library,
         mixed,
         lexicon.packed_singles,
-        _WORD_BITS,
+        WORD_BITS,
         lexicon.packed_pairs,
         lexicon.pairs,
         _PAIR_BITS,
         _PAIR,
         int(_STEP),
         lexicon.key,
-        lexicon.known,
+        lexicon.key_starts,
+        lexicon.packed_known,
         _PHRASE_BITS,
     )
     return _settle(tokens, lexicon, found[:, 0], found[:, 1], found[:, 2])
@@ -211,7 +218,7 @@ def find(tokens: Tokens, mixed: npt.NDArray[np.uint64], lexicon: Lexicon) -> Hit
 def _candidates(mixed: npt.NDArray[np.uint64], lexicon: Lexicon) -> tuple[Array, Array, Array]:
     """First token, last token and phrase of every match, sentences not yet minded: what native.c does."""
     count = len(mixed)
-    singles = np.flatnonzero(lexicon.singles[mixed >> np.uint64(64 - _WORD_BITS)])
+    singles = np.flatnonzero(lexicon.singles[mixed >> np.uint64(64 - WORD_BITS)])
     firsts, lasts, keys = [singles], [singles], [mix(mixed[singles])]
     lengths = lexicon.pairs[_pair_slots(mixed[:-1], mixed[1:])]
     pair = np.flatnonzero(lengths)

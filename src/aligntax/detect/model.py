@@ -8,14 +8,12 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import AlignTaxError
 from ..types import FUNCTIONS as SENTENCE_FUNCTIONS
 from . import kernel
 from .features import DENSE, SENTENCE_EXTRAS, Floats, Reading, dense
 from .lexicon import FUNCTIONS as PHRASE_FUNCTIONS
-from .text import Array
 from .trees import Trees
 
 WEIGHTS_FILE = "weights.npz"
@@ -29,9 +27,8 @@ class Model:
     """All learned numbers. `version` rises when the meaning of a verdict changes."""
 
     version: str
-    sentence_grams: Floats  # (BUCKETS, sentence functions)
+    grams: kernel.Weights  # heads: sentence functions, then HEADS
     sentence_extras: Floats  # (SENTENCE_EXTRAS, sentence functions)
-    axis_grams: Floats  # (2 * BUCKETS, HEADS)
     center: Floats  # (DENSE,)
     scale: Floats  # (DENSE,)
     axis_dense: Floats  # (DENSE, HEADS)
@@ -39,11 +36,6 @@ class Model:
     slope: Floats  # (HEADS,) of the calibration: p = sigmoid(slope * logit + offset)
     offset: Floats  # (HEADS,)
     part_below: float  # an answer that is not full counts as part under this probability of none
-
-    def table(self) -> Floats:
-        """N-gram weights of all heads, one row a bucket: (2 * BUCKETS, sentence functions + HEADS)."""
-        twice = np.concatenate([self.sentence_grams, self.sentence_grams])
-        return np.ascontiguousarray(np.concatenate([twice, self.axis_grams], axis=1))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +46,10 @@ class Scores:
     probabilities: Floats  # (R, HEADS), calibrated
 
 
-def score(reading: Reading, model: Model, table: Floats) -> Scores:
-    """Judge one chunk; `table` is `model.table()`, made once."""
+def score(reading: Reading, model: Model) -> Scores:
+    """Judge one chunk."""
     tokens = reading.tokens
-    sums = kernel.sentence_sums(tokens, reading.mixed, reading.later, table)
+    sums = kernel.sentence_sums(tokens, reading.mixed, reading.later, model.grams)
     width = len(SENTENCE_FUNCTIONS)
     functions = sentence_functions(reading, sums[:, :width], model.sentence_extras)
     columns = dense(reading, functions)
@@ -97,30 +89,20 @@ def gram_logits(reading: Reading, sums: Floats) -> Floats:
 # -- the file ------------------------------------------------------------------------------------------------
 
 
-def _pack(values: Array) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Eight bits a weight, one scale a head: n-gram weights are many and small."""
-    scale = np.maximum(np.abs(values).max(axis=0), 1e-9) / 127
-    return np.rint(values / scale).astype(np.int8), scale.astype(np.float32)
-
-
 _FIELDS = tuple(field.name for field in dataclasses.fields(Model))
 _LAYOUT = "|".join((*_FIELDS, *DENSE, *SENTENCE_EXTRAS, *SENTENCE_FUNCTIONS, *PHRASE_FUNCTIONS))
 """What the weights were made for; weights of another layout are refused."""
 
 
 def dump(model: Model) -> bytes:
-    """The weights as the bytes of an .npz file without any pickled object."""
-    sentence, sentence_scale = _pack(model.sentence_grams)
-    axis, axis_scale = _pack(model.axis_grams)
+    """The weights as the bytes of an .npz file, without any pickled object in it."""
     out = io.BytesIO()
     np.savez_compressed(
         out,
         version=np.asarray(model.version),
         layout=np.asarray(_LAYOUT),
-        sentence_grams=sentence,
-        sentence_scale=sentence_scale,
-        axis_grams=axis,
-        axis_scale=axis_scale,
+        gram_table=model.grams.table,
+        gram_scale=model.grams.scale,
         sentence_extras=model.sentence_extras,
         center=model.center,
         scale=model.scale,
@@ -144,9 +126,8 @@ def parse(content: bytes) -> Model:
             )
         return Model(
             version=str(held["version"]),
-            sentence_grams=held["sentence_grams"] * held["sentence_scale"],
+            grams=kernel.Weights(table=held["gram_table"], scale=held["gram_scale"]),
             sentence_extras=held["sentence_extras"],
-            axis_grams=held["axis_grams"] * held["axis_scale"],
             center=held["center"],
             scale=held["scale"],
             axis_dense=held["axis_dense"],

@@ -12,7 +12,7 @@
 
 enum { GAP = 0, WORD = 1, END = 2, POWERS = 32 };
 
-EXPORT int64_t aligntax_native_version(void) { return 1; }
+EXPORT int64_t aligntax_native_version(void) { return 2; }
 
 static inline uint64_t mix(uint64_t v) {
     v ^= v >> 29;
@@ -127,11 +127,13 @@ EXPORT int64_t aligntax_tokenize(
     return count;
 }
 
-/* Buckets of the n-grams that end at each token, and their weight rows summed by sentence. */
+/* Weights of the n-grams that end at each token, eight bits each, summed by sentence. A row of the table is
+ * 16 weights, those of unused heads zero. Whole numbers, so the order of adding does not matter. */
 EXPORT void aligntax_gram_sums(
     const uint64_t *mixed, const int64_t *row_first, int64_t rows, const int64_t *sentence_first,
-    const int64_t *row_sentence, const uint8_t *later, const float *table, int64_t heads, int64_t bits,
-    const uint64_t *constants, float *sums) {
+    const int64_t *row_sentence, const uint8_t *later, const int8_t *table, int64_t bits,
+    const uint64_t *constants, int32_t *sums) {
+    enum { HEADS = 16 };
     const uint64_t two_a = constants[0], two_b = constants[1], three_a = constants[2], three_b = constants[3];
     const uint64_t before = constants[4];
     const int shift = (int)(64 - bits);
@@ -139,31 +141,48 @@ EXPORT void aligntax_gram_sums(
         uint64_t one = before, two = before;
         int64_t token = row_first[row];
         for (int64_t sentence = row_sentence[row]; sentence < row_sentence[row + 1]; sentence++) {
-            const float *base = table + (later[sentence] ? ((int64_t)1 << bits) * heads : 0);
-            float *out = sums + sentence * heads;
-            memset(out, 0, (size_t)heads * sizeof(float));
+            const int8_t *base = table + (later[sentence] ? ((int64_t)1 << bits) * HEADS : 0);
+            int32_t total[HEADS] = {0};
             for (; token < sentence_first[sentence + 1]; token++) {
                 uint64_t here = mixed[token];
                 uint64_t pair = one * two_a + here;
                 uint64_t triple = (two * three_a + pair) * three_b;
-                const float *a = base + (int64_t)(here >> shift) * heads;
-                const float *b = base + (int64_t)((pair * two_b) >> shift) * heads;
-                const float *c = base + (int64_t)(triple >> shift) * heads;
-                for (int64_t head = 0; head < heads; head++) out[head] = ((out[head] + a[head]) + b[head]) + c[head];
+                const int8_t *a = base + (int64_t)(here >> shift) * HEADS;
+                const int8_t *b = base + (int64_t)((pair * two_b) >> shift) * HEADS;
+                const int8_t *c = base + (int64_t)(triple >> shift) * HEADS;
+                int16_t some[HEADS];
+                for (int head = 0; head < HEADS; head++) some[head] = (int16_t)(a[head] + b[head] + c[head]);
+                for (int head = 0; head < HEADS; head++) total[head] += some[head];
                 two = one;
                 one = here;
             }
+            memcpy(sums + sentence * HEADS, total, sizeof total);
         }
     }
 }
 
-/* `singles` and `begun` are packed bits, lowest first: whether a word alone, or a pair, begins any phrase.
+/* How many tokens of each row have their bit set in a packed table of words. */
+EXPORT void aligntax_count_words(
+    const uint64_t *mixed, const int64_t *row_first, int64_t rows, const uint8_t *packed, int64_t bits,
+    int64_t *counts) {
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t count = 0;
+        for (int64_t token = row_first[row]; token < row_first[row + 1]; token++) {
+            uint64_t slot = mixed[token] >> (64 - bits);
+            count += packed[slot >> 3] >> (slot & 7) & 1;
+        }
+        counts[row] = count;
+    }
+}
+
+/* `singles`, `begun` and `known` are packed bits, lowest first: whether a word alone, or a pair, begins any
+ * phrase, and whether a phrase may be one. `key_starts`: where the keys of each value of their top 16 bits begin.
  * Candidate phrases: hits[3 * i] = first token, last token, place in the sorted keys. Returns their number,
  * at most `room`. Only whole keys that match are reported; sentence bounds are the caller's business. */
 EXPORT int64_t aligntax_find(
     const uint64_t *mixed, int64_t count, const uint8_t *singles, int64_t single_bits, const uint8_t *begun,
     const uint32_t *pairs, int64_t pair_bits, const uint64_t *pair_constants, uint64_t step,
-    const uint64_t *keys, int64_t key_count, const uint8_t *known, int64_t known_bits, int64_t *hits,
+    const uint64_t *keys, const uint32_t *key_starts, const uint8_t *known, int64_t known_bits, int64_t *hits,
     int64_t room) {
     int64_t found = 0;
     for (int64_t at = 0; at < count && found + 32 < room; at++) {
@@ -179,16 +198,14 @@ EXPORT int64_t aligntax_find(
         for (int64_t length = 0; lengths >> length; length++) {
             if (lengths >> length & 1) {
                 uint64_t key = mix(total);
-                if (known[key >> (64 - known_bits)]) {
-                    int64_t low = 0, high = key_count;
-                    while (low < high) {
-                        int64_t middle = (low + high) / 2;
-                        if (keys[middle] < key) low = middle + 1; else high = middle;
-                    }
-                    if (low < key_count && keys[low] == key) {
+                uint64_t bit = key >> (64 - known_bits);
+                if (known[bit >> 3] >> (bit & 7) & 1) {
+                    int64_t place = key_starts[key >> 48], stop = key_starts[(key >> 48) + 1];
+                    while (place < stop && keys[place] < key) place++;
+                    if (place < stop && keys[place] == key) {
                         hits[3 * found] = at;
                         hits[3 * found + 1] = at + length - 1;
-                        hits[3 * found + 2] = low;
+                        hits[3 * found + 2] = place;
                         found++;
                     }
                 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 1
+VERSION = 2
 LIBRARY = Path(__file__).with_name("_native.so")
 
 _Words = npt.NDArray[np.uint64]
@@ -39,9 +39,9 @@ def load() -> ctypes.CDLL | None:
     return library
 
 
-def _address(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:
-    if not array.flags.c_contiguous:
-        raise ValueError("the compiled loops need contiguous arrays")
+def _address(array: npt.NDArray[np.generic], kind: type[np.generic]) -> ctypes.c_void_p:
+    if array.dtype != kind or not array.flags.c_contiguous:
+        raise ValueError(f"the compiled loops need contiguous {kind.__name__}, not {array.dtype}")
     return ctypes.c_void_p(array.ctypes.data)
 
 
@@ -67,22 +67,22 @@ def tokenize(
     word, ending = np.empty(room, np.bool_), np.empty(room, np.bool_)
     row_first = np.empty(len(row_start), np.int64)
     count = library.aligntax_tokenize(
-        _address(buffer),
-        _address(row_start),
+        _address(buffer, np.uint8),
+        _address(row_start, np.int64),
         _size(len(row_start) - 1),
-        _address(classes),
-        _address(values),
+        _address(classes, np.uint8),
+        _address(values, np.uint64),
         ctypes.c_uint64(multiplier),
-        _address(end_values),
-        _address(closes),
-        _address(abbreviations),
+        _address(end_values, np.uint64),
+        _address(closes, np.bool_),
+        _address(abbreviations, np.uint64),
         _size(len(abbreviations)),
-        _address(start),
-        _address(end),
-        _address(hashes),
-        _address(word),
-        _address(ending),
-        _address(row_first),
+        _address(start, np.int64),
+        _address(end, np.int64),
+        _address(hashes, np.uint64),
+        _address(word, np.bool_),
+        _address(ending, np.bool_),
+        _address(row_first, np.int64),
     )
     return start[:count], end[:count], hashes[:count], word[:count], ending[:count], row_first
 
@@ -94,26 +94,41 @@ def gram_sums(
     sentence_first: _Counts,
     row_sentence: _Counts,
     later: _Flags,
-    table: npt.NDArray[np.float32],
+    table: npt.NDArray[np.int8],
     bits: int,
     constants: _Words,
-) -> npt.NDArray[np.float32]:
-    """Weight rows of the n-grams summed by sentence: (sentences, heads)."""
-    sums = np.empty((len(sentence_first) - 1, table.shape[1]), np.float32)
+) -> npt.NDArray[np.int32]:
+    """Weight rows of the n-grams summed by sentence: (sentences, 16)."""
+    sums = np.empty((len(sentence_first) - 1, table.shape[1]), np.int32)
     library.aligntax_gram_sums(
-        _address(mixed),
-        _address(row_first),
+        _address(mixed, np.uint64),
+        _address(row_first, np.int64),
         _size(len(row_first) - 1),
-        _address(sentence_first),
-        _address(row_sentence),
-        _address(later),
-        _address(table),
-        _size(table.shape[1]),
+        _address(sentence_first, np.int64),
+        _address(row_sentence, np.int64),
+        _address(later, np.bool_),
+        _address(table, np.int8),
         _size(bits),
-        _address(constants),
-        _address(sums),
+        _address(constants, np.uint64),
+        _address(sums, np.int32),
     )
     return sums
+
+
+def count_words(
+    library: ctypes.CDLL, mixed: _Words, row_first: _Counts, packed: npt.NDArray[np.uint8], bits: int
+) -> _Counts:
+    """How many tokens of each row are in a packed table of words."""
+    counts = np.empty(len(row_first) - 1, np.int64)
+    library.aligntax_count_words(
+        _address(mixed, np.uint64),
+        _address(row_first, np.int64),
+        _size(len(counts)),
+        _address(packed, np.uint8),
+        _size(bits),
+        _address(counts, np.int64),
+    )
+    return counts
 
 
 def find(
@@ -127,7 +142,8 @@ def find(
     pair_constants: _Words,
     step: int,
     keys: _Words,
-    known: _Flags,
+    key_starts: npt.NDArray[np.uint32],
+    known: npt.NDArray[np.uint8],
     known_bits: int,
 ) -> _Counts:
     """Candidate phrases: (found, 3) of first token, last token and place in `keys`."""
@@ -135,20 +151,20 @@ def find(
     while True:
         hits = np.empty((room, 3), np.int64)
         found = library.aligntax_find(
-            _address(mixed),
+            _address(mixed, np.uint64),
             _size(len(mixed)),
-            _address(singles),
+            _address(singles, np.uint8),
             _size(single_bits),
-            _address(begun),
-            _address(pairs),
+            _address(begun, np.uint8),
+            _address(pairs, np.uint32),
             _size(pair_bits),
-            _address(pair_constants),
+            _address(pair_constants, np.uint64),
             ctypes.c_uint64(step),
-            _address(keys),
-            _size(len(keys)),
-            _address(known),
+            _address(keys, np.uint64),
+            _address(key_starts, np.uint32),
+            _address(known, np.uint8),
             _size(known_bits),
-            _address(hits),
+            _address(hits, np.int64),
             _size(room),
         )
         if found + 32 < room:
@@ -169,16 +185,16 @@ def hide(
     """Which tokens stand in code or quotation marks (None: none does), and the hashes with those anonymous."""
     flags, masked = np.empty(len(start), np.bool_), np.empty(len(start), np.uint64)
     marked = library.aligntax_hide(
-        _address(buffer),
-        _address(row_start),
+        _address(buffer, np.uint8),
+        _address(row_start, np.int64),
         _size(len(row_start) - 1),
-        _address(start),
-        _address(row_first),
-        _address(hashes),
+        _address(start, np.int64),
+        _address(row_first, np.int64),
+        _address(hashes, np.uint64),
         ctypes.c_uint64(quoted),
         ctypes.c_uint64(code),
-        _address(flags),
-        _address(masked),
+        _address(flags, np.bool_),
+        _address(masked, np.uint64),
     )
     return (flags if marked else None), masked
 
@@ -199,17 +215,17 @@ def overlap(
     rows = len(row_first) - 1
     counts = np.empty((rows, 4), np.int64)
     library.aligntax_overlap(
-        _address(asked),
-        _address(content),
-        _address(asked_first),
-        _address(mixed),
-        _address(word),
-        _address(start),
-        _address(end),
-        _address(row_first),
+        _address(asked, np.uint64),
+        _address(content, np.bool_),
+        _address(asked_first, np.int64),
+        _address(mixed, np.uint64),
+        _address(word, np.bool_),
+        _address(start, np.int64),
+        _address(end, np.int64),
+        _address(row_first, np.int64),
         _size(rows),
         _size(opening),
-        _address(counts),
+        _address(counts, np.int64),
     )
     return counts
 
@@ -226,15 +242,15 @@ def by_row(
 ) -> None:
     """Fill the first columns of `out` (rows, any) with what features.py computes of each row's sentences."""
     library.aligntax_by_row(
-        _address(functions),
+        _address(functions, np.float32),
         _size(functions.shape[1]),
-        _address(phrases),
+        _address(phrases, np.float32),
         _size(phrases.shape[1]),
-        _address(sentence_first),
-        _address(row_sentence),
-        _address(later),
-        _address(words),
+        _address(sentence_first, np.int64),
+        _address(row_sentence, np.int64),
+        _address(later, np.bool_),
+        _address(words, np.float32),
         _size(len(row_sentence) - 1),
-        _address(out),
+        _address(out, np.float32),
         _size(out.shape[1]),
     )

@@ -30,7 +30,7 @@ from .trees import Trees, fit_trees
 VERSION = "1"
 SEED = 20260302
 COMPOSED_PER_SOURCE = 700
-TREES, TREE_RATE, TREE_PENALTY = 120, 0.08, 8.0
+TREES, TREE_RATE, TREE_PENALTY = 160, 0.08, 8.0
 SENTENCE_PENALTY, SENTENCE_EXTRA_PENALTY = 0.1, 0.01
 ANSWER_SHARE = 1.5  # weight of answering sentences against all others together: in logs they are the rule
 GRAM_PENALTY, DENSE_PENALTY = 2.0, 5.0
@@ -141,12 +141,11 @@ def build_table(folder: Path, sentences: Sentences) -> Table:
     """Read the labelled rows, the authored answers and the compositions."""
     rows = ex.load_examples(folder) + ex.authored_answers()
     rows += ex.compose(rows, COMPOSED_PER_SOURCE, SEED)
+    weights = kernel.quantise(np.concatenate([sentences.grams, sentences.grams]))
     grams, columns = [], []
     for group in ex.batches(rows, _CHUNK):
         reading = read_chunk([e.response for e in group], [e.prompt for e in group], load_lexicon())
-        sums = kernel.sentence_sums(
-            reading.tokens, reading.mixed, reading.later, np.concatenate([sentences.grams, sentences.grams])
-        )
+        sums = kernel.sentence_sums(reading.tokens, reading.mixed, reading.later, weights)
         columns.append(dense(reading, sentence_functions(reading, sums, sentences.extras)))
         grams.append(_parted_rows(reading))
     return Table(
@@ -299,9 +298,10 @@ def train(folder: Path) -> Model:
     axes = fit_axes(table, table.rows_for(np.zeros(len(table.examples), np.bool_)))
     return Model(
         version=VERSION,
-        sentence_grams=sentences.grams,
+        grams=kernel.quantise(
+            np.concatenate([np.concatenate([sentences.grams, sentences.grams]), axes.grams], axis=1)
+        ),
         sentence_extras=sentences.extras,
-        axis_grams=axes.grams.astype(np.float32),
         center=axes.center.astype(np.float32),
         scale=axes.scale.astype(np.float32),
         axis_dense=axes.dense.astype(np.float32),
