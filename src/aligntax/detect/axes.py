@@ -82,7 +82,7 @@ def columns(
     one_hot = np.zeros_like(scores.functions)
     one_hot[np.arange(len(doing)), doing] = length
     shares = (np.add.reduceat(one_hot, first, axis=0) / total[:, None]).astype(np.float32)
-    words = np.add.reduceat(tokens.word, tokens.row_first[:-1], dtype=np.uint32)
+    words = reading.counts[:, 0].astype(np.uint32)
     begin = answer_begins(reading, scores.functions)
     lacking, none, avoidance = scores.probabilities.T
     leaning = _leaning(none, part_below)

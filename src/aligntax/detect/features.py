@@ -51,6 +51,7 @@ class Reading:
     mixed: npt.NDArray[np.uint64]  # hashes of the tokens, spread over all bits
     phrase_counts: Floats  # (S, phrase functions)
     extras: Floats  # (S, SENTENCE_EXTRAS)
+    counts: npt.NDArray[np.int64]  # (R, 5) words, hidden tokens, first persons, numbers, colons
     relation: Floats  # (R, RELATION) prompt and answer
 
 
@@ -61,6 +62,7 @@ def read_chunk(responses: list[str], prompts: list[str], lexicon: Lexicon) -> Re
     mixed = mix(tokens.hash)
     later = kernel.later_sentences(tokens)
     hits = find(tokens, mixed, lexicon)
+    row_counts = _row_counts(flat, tokens, mixed)
     sentences = len(tokens.sentence_first) - 1
     width = len(PHRASE_FUNCTIONS)
     cells = hits.sentence * width + lexicon.function[hits.phrase]
@@ -73,8 +75,43 @@ def read_chunk(responses: list[str], prompts: list[str], lexicon: Lexicon) -> Re
         mixed=mixed,
         phrase_counts=counts,
         extras=_sentence_extras(flat, tokens, counts),
-        relation=_relation(flat, tokens, mixed, prompts),
+        counts=row_counts,
+        relation=_relation(tokens, mixed, row_counts[:, 3] > 0, prompts),
     )
+
+
+@cache
+def _first_person() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
+    """The words of the first person by the top 16 bits of their mixed hash, and the same table packed."""
+    table = np.zeros(1 << 16, np.bool_)
+    table[mix(np.asarray([word_hash(word) for word in ("i", "my", "me")])) >> np.uint64(48)] = True
+    return table, np.packbits(table, bitorder="little")
+
+
+def _row_counts(flat: Flat, tokens: Tokens, mixed: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Words, hidden tokens, words of the first person, tokens that begin with a digit, colons: (rows, 5)."""
+    table, packed = _first_person()
+    library = native.load()
+    if library is not None:
+        return native.counts(
+            library,
+            flat.buffer,
+            flat.row_start,
+            tokens.start,
+            tokens.word,
+            tokens.hidden,
+            mixed,
+            tokens.row_first,
+            packed,
+            16,
+            ord(":"),
+        )
+    first = tokens.row_first[:-1]
+    hidden = tokens.hidden if tokens.hidden is not None else np.zeros(len(mixed), np.bool_)
+    digit = flat.buffer[tokens.start] - np.uint8(48) < 10
+    counted = (tokens.word, hidden, table[mixed >> np.uint64(48)], digit)
+    colons = np.add.reduceat(flat.buffer == ord(":"), flat.row_start[:-1], dtype=np.int64)
+    return np.stack([*(np.add.reduceat(c, first, dtype=np.int64) for c in counted), colons], axis=1)
 
 
 def _sentence_extras(flat: Flat, tokens: Tokens, counts: Floats) -> Floats:
@@ -139,7 +176,7 @@ _COMMON = (
 )
 
 
-def _relation(flat: Flat, tokens: Tokens, mixed: Array, prompts: list[str]) -> Floats:
+def _relation(tokens: Tokens, mixed: Array, has_number: npt.NDArray[np.bool_], prompts: list[str]) -> Floats:
     """How the answer relates to what was asked: (rows, RELATION)."""
     asks_table, common = _word_tables()
     size = PROMPT_CHARACTERS
@@ -152,8 +189,6 @@ def _relation(flat: Flat, tokens: Tokens, mixed: Array, prompts: list[str]) -> F
     counts = _overlap(words, prompt_mixed, content, tokens, mixed)
     asks = np.bitwise_or.reduceat(asks_table[slots], words.row_first[:-1])
     question = np.add.reduceat(asked.buffer == ord("?"), asked.row_start[:-1]) > 0
-    digits = (flat.buffer[tokens.start] >= 48) & (flat.buffer[tokens.start] <= 57)
-    has_number = np.add.reduceat(digits, tokens.row_first[:-1]) > 0
     lengths = np.diff(tokens.row_first)
     out = np.empty((rows, len(RELATION)), np.float32)
     needs = np.maximum(counts[:, 2], 1)
@@ -232,18 +267,9 @@ DENSE = (
 """Names of the dense columns, in order."""
 
 
-@cache
-def _first_person() -> npt.NDArray[np.bool_]:
-    table = np.zeros(1 << 16, np.bool_)
-    table[mix(np.asarray([word_hash(word) for word in ("i", "my", "me")])) >> np.uint64(48)] = True
-    return table
-
-
 def dense(reading: Reading, functions: Floats) -> Floats:
     """Columns DENSE of each row; `functions`: (S, sentence functions) probabilities."""
-    tokens = reading.tokens
-    words = np.add.reduceat(tokens.word, tokens.row_first[:-1], dtype=np.float32)
-    words = np.maximum(words, np.float32(1))
+    words = np.maximum(reading.counts[:, 0], 1).astype(np.float32)
     out = np.empty((reading.flat.rows, len(DENSE)), np.float32)
     _sentences_by_row(reading, functions, words, out)
     at = len(DENSE) - len(RELATION) - _STRUCTURE
@@ -301,20 +327,18 @@ def _structure(reading: Reading, functions: Floats, words: Floats) -> Floats:
     mark = closing_marks(flat, tokens)
     line, asked = mark == ord("\n"), mark == ord("?")
     begin = answer_begins(reading, functions)
-    position = tokens.row_first[:-1]
-    hidden = tokens.hidden if tokens.hidden is not None else np.zeros(len(tokens.hash), np.bool_)
-    person = _first_person()[mix(tokens.hash) >> np.uint64(48)]
+    counts = reading.counts
     out[:, 0] = np.log(words[:, 0]) / 5
     out[:, 1] = np.log1p(sentences) / 3
     out[:, 2] = sentences == 1
     out[:, 3] = words[:, 0] < 40
     out[:, 4] = np.add.reduceat(line, tokens.row_sentence[:-1]) / sentences
-    out[:, 5] = np.add.reduceat(hidden, position) / np.diff(tokens.row_first)
+    out[:, 5] = counts[:, 1] / np.diff(tokens.row_first)
     out[:, 6] = np.add.reduceat(asked, tokens.row_sentence[:-1]) / sentences
     out[:, 7] = np.where(begin < 0, 1.0, begin / np.diff(flat.row_start))
     out[:, 8] = begin < 0
-    out[:, 9] = np.minimum(np.add.reduceat(person, position) * 20 / words[:, 0], 2)
-    out[:, 10] = np.minimum(np.add.reduceat(flat.buffer == ord(":"), flat.row_start[:-1]) / sentences, 1)
+    out[:, 9] = np.minimum(counts[:, 2] * 20 / words[:, 0], 2)
+    out[:, 10] = np.minimum(counts[:, 4] / sentences, 1)
     out[:, 11] = 1
     return out
 

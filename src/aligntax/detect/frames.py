@@ -16,7 +16,7 @@ from .languages import UNKNOWN, identify
 from .lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from .lexicon import LANGUAGES, load_lexicon
 from .model import load_model, score
-from .text import CHUNK_BYTES, MAX_ROW_BYTES, mix
+from .text import CHUNK_BYTES, MAX_ROW_BYTES
 
 NAME = "aligntax"
 
@@ -54,7 +54,7 @@ def _judge_chunk(texts: list[str], prompts: list[str]) -> axes.Columns:
         plain = np.ones(len(texts), np.bool_)
     else:
         plain = np.asarray([text.isascii() for text in texts])
-    language = identify(reading.tokens, mix(reading.tokens.plain), lexicon, plain)
+    language = identify(reading, lexicon, plain)
     return axes.columns(reading, scores, language, lexicon, load_model().part_below)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import native
+from .features import Reading
 from .lexicon import LANGUAGES, WORD_BITS, Lexicon
-from .text import Array, Tokens
+from .text import Array, mix
 
 ENGLISH = LANGUAGES.index("en")
 UNKNOWN = -1
@@ -21,26 +22,22 @@ _SURE = 0.05  # share that a language needs at least; notes in telegram style ha
 _SHORT = 12  # words below which function words prove nothing
 
 
-def identify(
-    tokens: Tokens, mixed: npt.NDArray[np.uint64], lexicon: Lexicon, ascii_only: Array
-) -> npt.NDArray[np.int8]:
+def identify(reading: Reading, lexicon: Lexicon, ascii_only: Array) -> npt.NDArray[np.int8]:
     """Index into LANGUAGES of each row, or UNKNOWN. `ascii_only`: (rows,) whether the row is plain ASCII.
 
     Short plain answers ("42.", a line of code) count as English: there is nothing to tell them by.
     """
+    tokens = reading.tokens
     first = tokens.row_first[:-1]
-    words = np.add.reduceat(tokens.word, first, dtype=np.int64)
-    hidden = np.zeros(len(words), np.int64)
-    if tokens.hidden is not None:
-        hidden = np.add.reduceat(tokens.hidden & tokens.word, first, dtype=np.int64)
-    shown = np.maximum(words - hidden, 1)
+    mixed = reading.mixed if tokens.hidden is None else mix(tokens.plain)
+    shown = np.maximum(reading.counts[:, 0] - reading.counts[:, 1], 1)
     shift = np.uint64(64 - WORD_BITS)
     library = native.load()
     if library is None:
         english = np.add.reduceat(lexicon.stopwords[mixed >> shift] & np.uint16(1), first, dtype=np.int64)
     else:
         english = native.count_words(library, mixed, tokens.row_first, lexicon.packed_english, WORD_BITS)
-    out = np.full(len(words), ENGLISH, np.int8)
+    out = np.full(len(shown), ENGLISH, np.int8)
     for row in np.flatnonzero(english / shown < _PLAINLY).tolist():
         mine = lexicon.stopwords[mixed[tokens.row_first[row] : tokens.row_first[row + 1]] >> shift]
         counts = ((mine[:, None] >> np.arange(len(LANGUAGES), dtype=np.uint16)) & 1).sum(axis=0)

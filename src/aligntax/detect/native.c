@@ -12,7 +12,7 @@
 
 enum { GAP = 0, WORD = 1, END = 2, POWERS = 32 };
 
-EXPORT int64_t aligntax_native_version(void) { return 2; }
+EXPORT int64_t aligntax_native_version(void) { return 4; }
 
 static inline uint64_t mix(uint64_t v) {
     v ^= v >> 29;
@@ -50,16 +50,18 @@ static inline int class_of(const uint8_t *b, int64_t at, int64_t size, const uin
 }
 
 /* Cut `buffer` into tokens. Returns their number; `ending[i]` says that token i ends a sentence.
- * Every row ends with its separator, a token of its own. The outputs have room for size + 1 entries. */
+ * Every row ends with its separator, a token of its own. Returns -1 when `room` entries are too few. */
 EXPORT int64_t aligntax_tokenize(
     const uint8_t *buffer, const int64_t *row_start, int64_t rows, const uint8_t *classes,
     const uint64_t *values, uint64_t multiplier, const uint64_t *end_values, const uint8_t *closes,
     const uint64_t *abbreviations, int64_t abbreviation_count,
-    int64_t *start, int64_t *end, uint64_t *hash, uint8_t *word, uint8_t *ending, int64_t *row_first) {
+    int64_t room, int64_t *start, int64_t *end, uint64_t *hash, uint8_t *word, uint8_t *ending, int64_t *row_first) {
     int64_t count = 0;
     uint64_t powers[POWERS];
     powers[0] = 1;
     for (int at = 1; at < POWERS; at++) powers[at] = powers[at - 1] * multiplier;
+    uint8_t ascii_word[256] = {0};
+    for (int byte = 0; byte < 128; byte++) ascii_word[byte] = classes[byte] == WORD;
     for (int64_t row = 0; row < rows; row++) {
         int64_t at = row_start[row], stop = row_start[row + 1] - 1;
         /* The two tokens before, weak ones included: what the array code sees. */
@@ -68,23 +70,25 @@ EXPORT int64_t aligntax_tokenize(
         uint64_t before_hash = 0;
         row_first[row] = count;
         while (at < stop) {
+            if (count + 2 > room) return -1;
             int width, kind = class_of(buffer, at, stop, classes, &width);
             if (kind == GAP) { at += width; continue; }
             int64_t begin = at;
             if (kind == WORD) {
-                uint64_t h = 0, base = 1;
+                uint64_t h = 0, part = 0, base = 1;
                 int place = 0;
                 for (;;) {
-                    for (int step = 0; step < width; step++, place++) {
-                        if (place == POWERS) { base *= powers[POWERS - 1] * multiplier; place = 0; }
-                        h += values[buffer[at + step]] * powers[place] * base;
+                    for (int step = 0; step < width; step++) {
+                        if (place == POWERS) { h += part * base; part = 0; base *= powers[POWERS - 1] * multiplier; place = 0; }
+                        part += values[buffer[at + step]] * powers[place++];
                     }
                     at += width;
-                    while (at < stop && place < POWERS && buffer[at] < 0x80 && classes[buffer[at]] == WORD)
-                        h += values[buffer[at++]] * powers[place++] * base;
+                    while (at < stop && place < POWERS && ascii_word[buffer[at]])
+                        part += values[buffer[at++]] * powers[place++];
                     if (at >= stop || class_of(buffer, at, stop, classes, &width) != WORD) break;
                     if (buffer[at] >= 0xE3 && buffer[at] <= 0xED) break;
                 }
+                h += part * base;
                 start[count] = begin; end[count] = at; hash[count] = h; word[count] = 1; ending[count] = 0;
                 count++;
                 previous_word = before_word;
@@ -120,6 +124,7 @@ EXPORT int64_t aligntax_tokenize(
                 count++;
             }
         }
+        if (count + 1 > room) return -1;
         start[count] = stop; end[count] = stop + 1; hash[count] = end_values['\n']; word[count] = 0; ending[count] = 1;
         count++;
     }
@@ -218,7 +223,10 @@ EXPORT int64_t aligntax_find(
     return found;
 }
 
-static void paint(const int64_t *start, int64_t low, int64_t high, int64_t from, int64_t to, uint8_t flag, uint8_t *flags) {
+static void paint(
+    const int64_t *start, int64_t low, int64_t high, int64_t from, int64_t to, uint8_t flag, uint8_t *flags,
+    int *painted) {
+    *painted = 1;
     while (low < high) {
         int64_t middle = (low + high) / 2;
         if (start[middle] < from) low = middle + 1; else high = middle;
@@ -233,43 +241,52 @@ EXPORT int64_t aligntax_hide(
     const uint64_t *hash, uint64_t quoted, uint64_t code, uint8_t *flags, uint64_t *masked) {
     enum { QUOTE = 1, CODE = 2 };
     int64_t total = 0;
+    uint8_t special[256] = {0};
+    special['\n'] = special['"'] = special['`'] = special['>'] = special[0xE2] = 1;
     for (int64_t row = 0; row < rows; row++) {
         int64_t stop = row_start[row + 1] - 1, first = row_first[row], last = row_first[row + 1] - 1;
         int64_t straight = -1, english = -1, german = -1, inline_code = -1, fence = -1;
+        int painted = 0;
         memset(flags + first, 0, (size_t)(last + 1 - first));
         for (int64_t at = row_start[row]; at < stop; at++) {
+            while (at < stop && !special[buffer[at]]) at++;
+            if (at >= stop) break;
             uint8_t byte = buffer[at];
             if (byte == '\n') {
                 straight = english = german = inline_code = -1;
             } else if (byte == '"') {
                 if (straight < 0) straight = at;
-                else { paint(start, first, last, straight, at, QUOTE, flags); straight = -1; }
+                else { paint(start, first, last, straight, at, QUOTE, flags, &painted); straight = -1; }
             } else if (byte == '`') {
                 int64_t run = at;
                 while (at + 1 < stop && buffer[at + 1] == '`') at++;
                 int64_t *open = at - run >= 2 ? &fence : &inline_code;
                 if (*open < 0) *open = run;
-                else { paint(start, first, last, *open, run, CODE, flags); *open = -1; }
+                else { paint(start, first, last, *open, run, CODE, flags, &painted); *open = -1; }
             } else if (byte == '>') {
                 if (at == row_start[row] || buffer[at - 1] == '\n') {
                     int64_t line = at;
                     while (line < stop && buffer[line] != '\n') line++;
-                    paint(start, first, last, at, line, QUOTE, flags);
+                    paint(start, first, last, at, line, QUOTE, flags, &painted);
                 }
             } else if (byte == 0xE2 && buffer[at + 1] == 0x80) {
                 uint8_t shape = buffer[at + 2];
                 if (shape == 0x9C) {
-                    if (german >= 0) { paint(start, first, last, german, at, QUOTE, flags); german = -1; }
+                    if (german >= 0) { paint(start, first, last, german, at, QUOTE, flags, &painted); german = -1; }
                     english = at;
                 } else if (shape == 0x9D) {
-                    if (english >= 0) paint(start, first, last, english, at, QUOTE, flags);
+                    if (english >= 0) paint(start, first, last, english, at, QUOTE, flags, &painted);
                     english = -1;
                 } else if (shape == 0x9E) german = at;
                 at += 2;
             }
         }
-        if (fence >= 0) paint(start, first, last, fence, stop, CODE, flags);
+        if (fence >= 0) paint(start, first, last, fence, stop, CODE, flags, &painted);
         int64_t quotes = 0, codes = 0;
+        if (!painted) {
+            memcpy(masked + first, hash + first, (size_t)(last + 1 - first) * sizeof(uint64_t));
+            continue;
+        }
         for (int64_t token = first; token < last; token++) {
             quotes += flags[token] & QUOTE;
             codes += flags[token] >> 1;
@@ -284,6 +301,27 @@ EXPORT int64_t aligntax_hide(
         }
     }
     return total;
+}
+
+/* Of each row: words, hidden tokens, words of a packed table, tokens that begin with a digit, and how often
+ * `byte` stands in it; five numbers a row. `hidden` may be null. */
+EXPORT void aligntax_counts(
+    const uint8_t *buffer, const int64_t *row_start, const int64_t *start, const uint8_t *word,
+    const uint8_t *hidden, const uint64_t *mixed, const int64_t *row_first, int64_t rows, const uint8_t *packed,
+    int64_t bits, uint8_t byte, int64_t *counts) {
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t words = 0, unseen = 0, listed = 0, digits = 0, bytes = 0;
+        for (int64_t token = row_first[row]; token < row_first[row + 1]; token++) {
+            uint64_t slot = mixed[token] >> (64 - bits);
+            words += word[token];
+            if (hidden) unseen += hidden[token];
+            listed += packed[slot >> 3] >> (slot & 7) & 1;
+            digits += (uint8_t)(buffer[start[token]] - '0') < 10;
+        }
+        for (int64_t at = row_start[row]; at < row_start[row + 1]; at++) bytes += buffer[at] == byte;
+        int64_t *out = counts + 5 * row;
+        out[0] = words; out[1] = unseen; out[2] = listed; out[3] = digits; out[4] = bytes;
+    }
 }
 
 /* Which words of the prompt come back in the answer: covered, covered in the opening, wanted, and how many

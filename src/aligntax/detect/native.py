@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 2
+VERSION = 4
 LIBRARY = Path(__file__).with_name("_native.so")
 
 _Words = npt.NDArray[np.uint64]
@@ -61,29 +61,34 @@ def tokenize(
     abbreviations: _Words,
 ) -> tuple[_Counts, _Counts, _Words, _Flags, _Flags, _Counts]:
     """Start, end, hash, whether a word, whether a sentence end, of each token; first token of each row."""
-    room = len(buffer) + 1
-    start, end = np.empty(room, np.int64), np.empty(room, np.int64)
-    hashes = np.empty(room, np.uint64)
-    word, ending = np.empty(room, np.bool_), np.empty(room, np.bool_)
-    row_first = np.empty(len(row_start), np.int64)
-    count = library.aligntax_tokenize(
-        _address(buffer, np.uint8),
-        _address(row_start, np.int64),
-        _size(len(row_start) - 1),
-        _address(classes, np.uint8),
-        _address(values, np.uint64),
-        ctypes.c_uint64(multiplier),
-        _address(end_values, np.uint64),
-        _address(closes, np.bool_),
-        _address(abbreviations, np.uint64),
-        _size(len(abbreviations)),
-        _address(start, np.int64),
-        _address(end, np.int64),
-        _address(hashes, np.uint64),
-        _address(word, np.bool_),
-        _address(ending, np.bool_),
-        _address(row_first, np.int64),
-    )
+    rows = len(row_start) - 1
+    row_first = np.empty(rows + 1, np.int64)
+    # Prose has a token every six bytes. Room for the worst case would be touched by nobody and cost page faults.
+    for room in (len(buffer) // 4 + 2 * rows + 2, len(buffer) + 2):
+        start, end = np.empty(room, np.int64), np.empty(room, np.int64)
+        hashes = np.empty(room, np.uint64)
+        word, ending = np.empty(room, np.bool_), np.empty(room, np.bool_)
+        count = library.aligntax_tokenize(
+            _address(buffer, np.uint8),
+            _address(row_start, np.int64),
+            _size(rows),
+            _address(classes, np.uint8),
+            _address(values, np.uint64),
+            ctypes.c_uint64(multiplier),
+            _address(end_values, np.uint64),
+            _address(closes, np.bool_),
+            _address(abbreviations, np.uint64),
+            _size(len(abbreviations)),
+            _size(room),
+            _address(start, np.int64),
+            _address(end, np.int64),
+            _address(hashes, np.uint64),
+            _address(word, np.bool_),
+            _address(ending, np.bool_),
+            _address(row_first, np.int64),
+        )
+        if count >= 0:
+            break
     return start[:count], end[:count], hashes[:count], word[:count], ending[:count], row_first
 
 
@@ -197,6 +202,39 @@ def hide(
         _address(masked, np.uint64),
     )
     return (flags if marked else None), masked
+
+
+def counts(
+    library: ctypes.CDLL,
+    buffer: npt.NDArray[np.uint8],
+    row_start: _Counts,
+    start: _Counts,
+    word: _Flags,
+    hidden: _Flags | None,
+    mixed: _Words,
+    row_first: _Counts,
+    packed: npt.NDArray[np.uint8],
+    bits: int,
+    byte: int,
+) -> _Counts:
+    """Words, hidden tokens, words of a packed table, tokens with a digit first, and one byte: (rows, 5)."""
+    rows = len(row_first) - 1
+    out = np.empty((rows, 5), np.int64)
+    library.aligntax_counts(
+        _address(buffer, np.uint8),
+        _address(row_start, np.int64),
+        _address(start, np.int64),
+        _address(word, np.bool_),
+        None if hidden is None else _address(hidden, np.bool_),
+        _address(mixed, np.uint64),
+        _address(row_first, np.int64),
+        _size(rows),
+        _address(packed, np.uint8),
+        _size(bits),
+        ctypes.c_uint8(byte),
+        _address(out, np.int64),
+    )
+    return out
 
 
 def overlap(

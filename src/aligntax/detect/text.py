@@ -21,7 +21,7 @@ from . import native
 
 Array = npt.NDArray[Any]
 
-CHUNK_BYTES = 1 << 19
+CHUNK_BYTES = 3 << 17
 """Texts are judged in chunks of about this size, so that the arrays stay in the processor's cache."""
 
 MAX_ROW_BYTES = 1 << 17
