@@ -111,7 +111,7 @@ def main() -> None:
     found = measure_propositions(answers, matched)
     show_propositions(found)
     lines += proposition_bars(found)
-    m.table("Bars", ["left out", "what", "bar", "measured", "95 % interval", ""], lines)
+    m.table("Bars of accuracy", ["left out", "what", "bar", "measured", "95 % interval", ""], lines)
     met = sum(line[-1] == "met" for line in lines)
     print(f"\n{met} of {len(lines)} met; {time.process_time() - begin:.0f} s of CPU, {m.machine()}")
 

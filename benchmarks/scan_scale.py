@@ -202,7 +202,7 @@ def show(runs: list[Run]) -> None:
         bars.append([f"CPU time a row, {large.rows:,} against {small.rows:,}", f"<= {LINEAR_BAR}", growth])
         met.append(growth <= LINEAR_BAR)
     m.table(
-        "Bars",
+        "Bars of scale",
         ["what", "bar", "measured", ""],
         [[*bar, "met" if good else "MISSED"] for bar, good in zip(bars, met, strict=True)],
     )
