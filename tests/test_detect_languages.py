@@ -226,7 +226,6 @@ def test_sparse_english_is_english(name: str) -> None:
     assert verdict(ENGLISH[name])["language"] == "en"
 
 
-@pytest.mark.xfail(strict=True, reason="the language needs two function words, which a short refusal lacks")
 @pytest.mark.parametrize(
     ("language", "text"),
     [

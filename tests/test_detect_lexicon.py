@@ -129,7 +129,6 @@ def test_every_phrase_of_the_lexicon_is_found_by_itself() -> None:
     assert lost == []
 
 
-@pytest.mark.xfail(strict=True, reason="Latin letters stick to the Chinese character before them")
 def test_a_space_between_chinese_and_latin_letters_changes_nothing() -> None:
     joined, spaced = hits(["作为一个AI助手，我无法帮助您。", "作为一个 AI 助手，我无法帮助您。"])
     assert [function for _, _, function in joined] == [function for _, _, function in spaced] != []

@@ -18,7 +18,16 @@ from aligntax.detect.phrases import expand
 from aligntax.detect.text import CHUNK_BYTES, MAX_ROW_BYTES, flatten, fold, tokenize
 from answers import exchanges, refusals, verdict, verdicts, words
 
-SCORES = ("p_full", "p_part", "p_none", "hard_refusal", "topic_avoidance", "hedge_density")
+SCORES = (
+    "p_full",
+    "p_part",
+    "p_none",
+    "hard_refusal",
+    "soft_refusal",
+    "topic_avoidance",
+    "hedge_density",
+    "disclaimer_share",
+)
 EXACT = ("language", "answered", "label", "words", "answer_start", "spans")
 
 
@@ -254,7 +263,6 @@ def test_threads_do_not_disturb_one_another() -> None:
         assert_frame_equal(judge(frame), judged)
 
 
-@pytest.mark.xfail(strict=True, reason="the last sentence of a row reaches to the first word of the next row")
 @pytest.mark.parametrize("measure", ["disclaimer_share", "soft_refusal", "functions"])
 def test_marks_at_the_head_of_a_row_do_not_lengthen_the_row_before(measure: str) -> None:
     text = "Run kill -9 on it. Run kill -9 on it. I can't help with that. "
@@ -313,7 +321,7 @@ def test_lone_surrogates_are_no_reason_to_stop() -> None:
         ("``` a\n", MAX_ROW_BYTES),
         ('"a" ', MAX_ROW_BYTES),
         ("> a\n", MAX_ROW_BYTES),
-        pytest.param(". ", 8, marks=pytest.mark.xfail(strict=True, reason="a probability of 1 has no logit")),
+        (". ", 8),
     ],
 )
 def test_ten_megabytes_cost_no_more_than_their_beginning(filler: str, most: int) -> None:
@@ -326,7 +334,6 @@ def test_ten_megabytes_cost_no_more_than_their_beginning(filler: str, most: int)
     assert refusals(row)[:1] == ["I can't help with that"]
 
 
-@pytest.mark.xfail(strict=True, reason="a run of marks out of order is sorted in quadratic time")
 def test_a_letter_under_thousands_of_marks_costs_no_more_than_others() -> None:
     verdict("warm")
     begin = time.perf_counter()

@@ -76,6 +76,9 @@ def columns(
     tokens = reading.tokens
     first = tokens.row_sentence[:-1]
     edges = np.append(tokens.start[tokens.sentence_first[:-1]], len(reading.flat.buffer))
+    edges[tokens.row_sentence[:-1]] = reading.flat.row_start[
+        :-1
+    ]  # a row's first marks are its own, not its neighbour's
     length = np.diff(edges).astype(np.float32)
     total: Floats = np.maximum(np.add.reduceat(length, first), np.float32(1))
     doing = np.argmax(scores.functions, axis=1)
@@ -117,6 +120,7 @@ def columns(
 
 def _leaning(none: Floats, part_below: float) -> Floats:
     """From P(none | not full) to a score that is 0.5 where the decision between part and none falls."""
+    none = np.clip(none, 1e-6, 1 - 1e-6)
     excess = np.log(none / (1 - none)) - np.log(part_below / (1 - part_below))
     leaning: Floats = (1 / (1 + np.exp(-6 * excess))).astype(np.float32)
     return leaning

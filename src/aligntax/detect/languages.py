@@ -38,12 +38,24 @@ def identify(reading: Reading, lexicon: Lexicon, ascii_only: Array) -> npt.NDArr
     else:
         english = native.count_words(library, mixed, tokens.row_first, lexicon.packed_english, WORD_BITS)
     out = np.full(len(shown), ENGLISH, np.int8)
-    for row in np.flatnonzero(english / shown < _PLAINLY).tolist():
+    unclear = np.flatnonzero(english / shown < _PLAINLY)
+    said = _languages_said(reading, lexicon) if len(unclear) else {}
+    for row in unclear.tolist():
         mine = lexicon.stopwords[mixed[tokens.row_first[row] : tokens.row_first[row + 1]] >> shift]
         counts = ((mine[:, None] >> np.arange(len(LANGUAGES), dtype=np.uint16)) & 1).sum(axis=0)
         best = int(np.argmax(counts)) if counts.max() > counts[ENGLISH] else ENGLISH
         if counts[best] >= 2 and counts[best] / shown[row] >= _SURE:
             out[row] = best
+        elif row in said:
+            out[row] = said[row]
         elif not (ascii_only[row] and shown[row] < _SHORT):
             out[row] = UNKNOWN
     return out
+
+
+def _languages_said(reading: Reading, lexicon: Lexicon) -> dict[int, int]:
+    """The language of the first phrase of several words found in each row: it settles what short texts leave open."""
+    hits, first = reading.hits, reading.tokens.row_first
+    several = np.flatnonzero(hits.last > hits.first)[::-1]
+    rows = np.searchsorted(first, hits.first[several], "right") - 1
+    return dict(zip(rows.tolist(), lexicon.language[hits.phrase[several]].tolist(), strict=True))

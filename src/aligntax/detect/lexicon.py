@@ -192,7 +192,7 @@ def _pair_slots(first: Array, second: Array) -> npt.NDArray[np.uint64]:
 def find(tokens: Tokens, mixed: npt.NDArray[np.uint64], lexicon: Lexicon) -> Hits:
     """All phrases of the lexicon in a chunk, never across a sentence end, never in code or quotations.
 
-    `mixed` is `mix(tokens.hash)`. Where phrases overlap, the one that starts first wins, then the longest.
+    `mixed` is `mix(tokens.hash)`. Of phrases one inside the other the longer is kept.
     """
     library = native.load()
     if library is None:

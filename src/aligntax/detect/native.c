@@ -12,7 +12,7 @@
 
 enum { GAP = 0, WORD = 1, END = 2, POWERS = 32 };
 
-EXPORT int64_t aligntax_native_version(void) { return 4; }
+EXPORT int64_t aligntax_native_version(void) { return 5; }
 
 static inline uint64_t mix(uint64_t v) {
     v ^= v >> 29;
@@ -76,13 +76,15 @@ EXPORT int64_t aligntax_tokenize(
             int64_t begin = at;
             if (kind == WORD) {
                 uint64_t h = 0, part = 0, base = 1;
-                int place = 0;
+                int place = 0, eastern = buffer[at] >= 0xE3 && buffer[at] <= 0xED;
+                if (eastern) width = at + 3 < stop ? 3 : (int)(stop - at);
                 for (;;) {
                     for (int step = 0; step < width; step++) {
                         if (place == POWERS) { h += part * base; part = 0; base *= powers[POWERS - 1] * multiplier; place = 0; }
                         part += values[buffer[at + step]] * powers[place++];
                     }
                     at += width;
+                    if (eastern) break;
                     while (at < stop && place < POWERS && ascii_word[buffer[at]])
                         part += values[buffer[at++]] * powers[place++];
                     if (at >= stop || class_of(buffer, at, stop, classes, &width) != WORD) break;

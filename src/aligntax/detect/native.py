@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 4
+VERSION = 5
 LIBRARY = Path(__file__).with_name("_native.so")
 
 _Words = npt.NDArray[np.uint64]

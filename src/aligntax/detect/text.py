@@ -187,18 +187,16 @@ def fold(text: str) -> tuple[str, npt.NDArray[np.int64] | None]:
     ('café', 'cannot')
     """
     lowered = text.lower()
-    if (
-        len(lowered) == len(text)
-        and unicodedata.is_normalized("NFKC", lowered)
-        and not _INVISIBLE & set(text)
-    ):
+    letters = set(text)
+    plain = not (letters & _INVISIBLE or any(unicodedata.combining(letter) for letter in letters))
+    if plain and len(lowered) == len(text) and unicodedata.is_normalized("NFKC", lowered):
         return lowered, None
     pieces: list[str] = []
     origin: list[int] = []
     at = 0
     while at < len(text):
         stop = at + 1
-        while stop < len(text) and unicodedata.combining(text[stop]):
+        while stop < min(len(text), at + _CLUSTER) and unicodedata.combining(text[stop]):
             stop += 1
         cluster = text[at:stop]
         folded = "" if cluster in _INVISIBLE else unicodedata.normalize("NFKC", cluster).lower()
@@ -209,6 +207,7 @@ def fold(text: str) -> tuple[str, npt.NDArray[np.int64] | None]:
     return "".join(pieces), np.asarray(origin, np.int64)
 
 
+_CLUSTER = 30  # a letter and its marks; putting longer runs in order takes time that grows with their square
 _INVISIBLE = frozenset("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
 
 
@@ -280,7 +279,8 @@ def _cut(flat: Flat) -> tuple[Array, Array, npt.NDArray[np.uint64], Array, Array
         classes = _reclass(buffer, classes)
     np.not_equal(classes[1:], classes[:-1], out=change[1:-1])
     if not flat.ascii:
-        change[:-1] |= (buffer >= 0xE3) & (buffer <= 0xED) & (classes == WORD)  # each CJK character by itself
+        eastern = np.flatnonzero((buffer >= 0xE3) & (buffer <= 0xED) & (classes == WORD))
+        change[eastern] = change[np.minimum(eastern + 3, len(buffer))] = True  # each character by itself
     change[row_start] = True
     change[row_start[1:] - 1] = True
     row_edge = np.zeros(len(buffer) + 1, np.bool_)

@@ -271,6 +271,7 @@ def calibrate(table: Table, logits: Array) -> tuple[Array, Array, float]:
         known = ~np.isnan(logits[:, head]) & ~np.isnan(table.targets[:, head])
         if name == "none":
             known &= np.isin(sources, CODEBOOK)
+        known &= np.isin(sources, _large(sources[known]))
         names, place, counts = np.unique(sources[known], return_inverse=True, return_counts=True)
         columns = sparse.csr_array(np.stack([logits[known, head], np.ones(known.sum())], axis=1))
         mass = 1000.0 / counts[place] / len(names)
@@ -282,6 +283,13 @@ def calibrate(table: Table, logits: Array) -> tuple[Array, Array, float]:
             reached = np.cumsum(mass[order]) / mass.sum()
             part_below = float(chance[order][np.searchsorted(reached, 1 - np.average(truth, weights=mass))])
     return slopes, offsets, part_below
+
+
+def _large(sources: Array) -> Array:
+    """Sources with rows enough to stand beside the others with the same weight."""
+    names, counts = np.unique(sources, return_counts=True)
+    large: Array = names[counts >= 50]
+    return large
 
 
 # -- the command ---------------------------------------------------------------------------------------------
