@@ -79,13 +79,17 @@ FUNCTIONS = (
 """What a sentence does in an answer; every sentence gets one."""
 
 
+NO_EVIDENCE = ("answer_marker", "strengthener", "pivot", "weakener")
+"""Phrase functions that a verdict weighs but that show nothing against an answer; a weakener shows hedging."""
+
+
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of evidence. Offsets count characters (code points) of the response, end exclusive."""
 
     start: int
     end: int
     function: str  # lexicon function, such as refusal_policy or weakener
-    rule: str  # the lexicon entry, or "kernel" for a learned sentence
+    rule: str  # the lexicon entry, its language before it
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):

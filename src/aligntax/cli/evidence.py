@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ..types import Kind
+from ..types import NO_EVIDENCE, Kind
 from .terminal import clean
 
 _TELLING = {  # how the functions begin that say most about a kind, in this order
@@ -47,7 +47,8 @@ def _strongest(spans: Sequence[Mapping[str, Any]], kind: str) -> Mapping[str, An
         places = [place for place, function in enumerate(telling) if span["function"].startswith(function)]
         return (min(places, default=len(telling)), span["start"] - span["end"], span["start"])
 
-    return min(spans, key=rank)
+    shown = [span for span in spans if span["function"] not in NO_EVIDENCE]
+    return min(shown or spans, key=rank) if kind != Kind.HEDGING else min(spans, key=rank)
 
 
 def _joined(text: str, *, at_end: bool) -> str:
