@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"):
-    os.environ.setdefault(_name, "1")
+_LIMITED = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"} - os.environ.keys()
+os.environ.update(dict.fromkeys(_LIMITED, "1"))  # for this process; the scan has what a user's has
 
 import argparse  # noqa: E402 - the number of threads is read at import
 import dataclasses  # noqa: E402
@@ -108,7 +108,7 @@ def tree_memory(root: int) -> int:
 def scan(log: Path, out: Path, jobs: int | None) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak MB of the process tree of one `aligntax scan`."""
     command = [sys.executable, "-m", "aligntax", "scan", str(log), "-o", str(out), "--json"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ALIGNTAX_")}
+    environment = {name: value for name, value in os.environ.items() if name not in _LIMITED}
     before, begin = os.times(), time.perf_counter()
     process = subprocess.Popen(  # noqa: S603 - ourselves
         [*command, *(["--jobs", str(jobs)] if jobs else [])],
