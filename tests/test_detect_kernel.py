@@ -7,7 +7,8 @@ import pytest
 
 from aligntax.detect import kernel
 from aligntax.detect.kernel import BUCKETS, OPENING_WORDS, ORDERS, quantise
-from aligntax.detect.text import Array, Tokens, flatten, mix, tokenize
+from aligntax.detect.text import Array, flatten
+from aligntax.detect.tokens import Tokens, mix, tokenize
 
 SHORT = "Stop the worker first. Then read its log; it says why."
 LONG = " ".join(f"Step {number} moves the queue to node{number}." for number in range(40))

@@ -19,7 +19,8 @@ from aligntax.detect import lexicon as room
 from aligntax.detect.features import read_chunk
 from aligntax.detect.lexicon import FUNCTIONS, LANGUAGES, MAX_TOKENS, load_lexicon
 from aligntax.detect.phrases import expand
-from aligntax.detect.text import flatten, tokenize
+from aligntax.detect.text import flatten
+from aligntax.detect.tokens import tokenize
 from aligntax.errors import AlignTaxError
 from answers import refusals, verdict, words
 

@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 
 from aligntax.detect import judge
 from aligntax.detect.phrases import expand
-from aligntax.detect.text import CHUNK_BYTES, MAX_ROW_BYTES, flatten, fold, tokenize
+from aligntax.detect.text import CHUNK_BYTES, MAX_ROW_BYTES, flatten, fold
+from aligntax.detect.tokens import tokenize
 from answers import exchanges, refusals, verdict, verdicts, words
 
 SCORES = (

@@ -15,7 +15,8 @@ from ..types import FUNCTIONS as SENTENCE_FUNCTIONS
 from . import kernel, native
 from .lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from .lexicon import Hits, Lexicon, find
-from .text import Array, Flat, Tokens, flatten, mix, tokenize, word_hash
+from .text import Array, Flat, flatten
+from .tokens import Tokens, mix, tokenize, word_hash
 
 Floats = npt.NDArray[np.float32]
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from . import native
-from .text import Array, Tokens
+from .text import Array
+from .tokens import Tokens
 
 BITS = 14
 BUCKETS = 1 << BITS

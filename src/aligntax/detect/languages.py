@@ -12,7 +12,8 @@ import numpy.typing as npt
 from . import native
 from .features import Reading
 from .lexicon import LANGUAGES, WORD_BITS, Lexicon
-from .text import Array, mix
+from .text import Array
+from .tokens import mix
 
 ENGLISH = LANGUAGES.index("en")
 UNKNOWN = -1

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from ..errors import AlignTaxError
 from . import native
 from .phrases import expand
-from .text import Array, Tokens, flatten, mix, tokenize, word_hash
+from .text import Array, flatten
+from .tokens import Tokens, mix, tokenize, word_hash
 
 FUNCTIONS = (
     "refusal_capability",

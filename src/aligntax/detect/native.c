@@ -1,6 +1,6 @@
 /* The hot loops of the detector: cutting text into tokens, adding up n-gram weights, looking up phrases.
  *
- * Optional: text.py, kernel.py and lexicon.py hold the same in array operations, and a test compares the two
+ * Optional: tokens.py, quotes.py, kernel.py, lexicon.py and features.py hold the same in array operations, and a test compares the two
  * bit by bit. Plain C without Python's headers, so one build serves every Python; loaded with ctypes, which
  * lets other threads run meanwhile.
  */
