@@ -23,12 +23,20 @@ NAME = "aligntax"
 
 def judge(exchanges: pl.DataFrame) -> pl.DataFrame:
     """See `aligntax.detect.judge`."""
-    texts = exchanges.get_column("response").fill_null("")
-    rows = np.flatnonzero((texts.str.len_bytes() > 0).to_numpy())
-    held = texts.to_list() if len(rows) == len(texts) else texts.gather(rows).to_list()
-    prompts = exchanges.get_column("prompt").fill_null("").gather(rows).to_list()
-    parts = [_judge_chunk(held[start:stop], prompts[start:stop]) for start, stop in _chunks(held, prompts)]
-    return exchanges.hstack(_frame(parts, rows, exchanges))
+    answers = exchanges.get_column("response").fill_null("").to_list()
+    asked = exchanges.get_column("prompt").fill_null("").to_list()
+    # Plain ASCII is folded without a look at its characters, so it goes into chunks of its own.
+    groups = ([], [])  # type: tuple[list[int], list[int]]
+    for row, text in enumerate(answers):
+        if text:
+            groups[text.isascii()].append(row)
+    parts: list[axes.Columns] = []
+    for rows in groups:
+        texts, prompts = [answers[row] for row in rows], [asked[row] for row in rows]
+        parts += [
+            _judge_chunk(texts[start:stop], prompts[start:stop]) for start, stop in _chunks(texts, prompts)
+        ]
+    return exchanges.hstack(_frame(parts, np.asarray(groups[0] + groups[1], np.int64), exchanges))
 
 
 def _chunks(texts: list[str], prompts: list[str]) -> list[tuple[int, int]]:
@@ -116,7 +124,7 @@ def _frame(parts: list[axes.Columns], rows: Any, exchanges: pl.DataFrame) -> pl.
             for name, kind in schema.items()
         ]
     )
-    if len(rows) < height:
+    if len(rows) < height or (np.diff(rows) < 0).any():
         place = np.full(height, -1, np.int64)
         place[rows] = np.arange(len(rows))
         picks = pl.Series(place).set(pl.Series(place < 0), None)
