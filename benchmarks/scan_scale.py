@@ -47,7 +47,8 @@ class Run:
     file_mb: float
     wall: float
     cpu: float
-    peak_mb: float
+    peak_mb: float  # a page that processes share is divided among them
+    summed_mb: float  # or counted for each
     read_cpu: float
     judge_cpu: float
 
@@ -85,28 +86,32 @@ def write_log(path: Path, texts: list[tuple[str, str]], rows: int) -> None:
 # -- the scan ------------------------------------------------------------------------------------------------
 
 
-def tree_memory(root: int) -> int:
-    """Resident bytes of a process and all under it, from /proc; pages that they share are counted twice."""
+def tree_memory(root: int) -> tuple[int, int]:
+    """Resident bytes of a process and all under it, from /proc: shared pages divided among their users, and summed."""
     children: dict[int, list[int]] = {}
-    resident: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                resident[int(entry.name)] = int((entry / "statm").read_text().split()[1])
             except (OSError, IndexError):
                 continue  # it ended while we looked
             children.setdefault(parent, []).append(int(entry.name))
-    found, pages = [root], 0
-    while found:
-        at = found.pop()
-        pages += resident.get(at, 0)
-        found += children.get(at, [])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    waiting, divided, summed = [root], 0, 0
+    while waiting:
+        at = waiting.pop()
+        waiting += children.get(at, [])
+        try:
+            lines = Path(f"/proc/{at}/smaps_rollup").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        held = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        divided += held.get("Pss", 0) * 1024
+        summed += held.get("Rss", 0) * 1024
+    return divided, summed
 
 
-def scan(log: Path, out: Path, jobs: int | None) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak MB of the process tree of one `aligntax scan`."""
+def scan(log: Path, out: Path, jobs: int | None) -> tuple[float, float, float, float]:
+    """Wall seconds, CPU seconds and both peaks in MB of the process tree of one `aligntax scan`."""
     command = [sys.executable, "-m", "aligntax", "scan", str(log), "-o", str(out), "--json"]
     environment = {name: value for name, value in os.environ.items() if name not in _LIMITED}
     before, begin = os.times(), time.perf_counter()
@@ -116,11 +121,11 @@ def scan(log: Path, out: Path, jobs: int | None) -> tuple[float, float, float]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    peak, ended = [0], threading.Event()
+    peaks, ended = [(0, 0)], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.05):
-            peak[0] = max(peak[0], tree_memory(process.pid))
+            peaks.append(tree_memory(process.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -131,7 +136,8 @@ def scan(log: Path, out: Path, jobs: int | None) -> tuple[float, float, float]:
         sys.exit(f"the scan failed with exit code {process.returncode}: {said.decode(errors='replace')}")
     wall, after = time.perf_counter() - begin, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return wall, cpu, peak[0] / 1e6
+    divided, summed = (max(column) / 1e6 for column in zip(*peaks, strict=True))
+    return wall, cpu, divided, summed
 
 
 def parts(log: Path) -> tuple[float, float]:
@@ -154,7 +160,7 @@ def measure(folder: Path, texts: list[tuple[str, str]], rows: int, jobs: int | N
     log, out = folder / f"log-{rows}.parquet", folder / "verdicts.parquet"
     write_log(log, texts, rows)
     size = log.stat().st_size / 1e6
-    wall, cpu, peak = scan(log, out, jobs)
+    wall, cpu, divided, summed = scan(log, out, jobs)
     judged = pl.scan_parquet(out).select(pl.len()).collect().item()
     out.unlink()
     if judged != rows:
@@ -162,7 +168,14 @@ def measure(folder: Path, texts: list[tuple[str, str]], rows: int, jobs: int | N
     read_cpu, judge_cpu = parts(log)
     log.unlink()
     return Run(
-        rows=rows, file_mb=size, wall=wall, cpu=cpu, peak_mb=peak, read_cpu=read_cpu, judge_cpu=judge_cpu
+        rows=rows,
+        file_mb=size,
+        wall=wall,
+        cpu=cpu,
+        peak_mb=divided,
+        summed_mb=summed,
+        read_cpu=read_cpu,
+        judge_cpu=judge_cpu,
     )
 
 
@@ -182,11 +195,12 @@ def show(runs: list[Run]) -> None:
             f"{run.judge_cpu:.1f}",
             f"{run.share:.2f}",
             round(run.peak_mb),
+            round(run.summed_mb),
         ]
         for run in runs
     ]
     heads = ["rows", "file MB", "wall s", "rows/s", "CPU s", "read CPU s", "judge CPU s", "share of speed"]
-    m.table("aligntax scan LOG -o OUT", [*heads, "peak MB"], lines)
+    m.table("aligntax scan LOG -o OUT", [*heads, "peak MB", "(summed)"], lines)
     largest = runs[-1]
     bars = [
         ["peak memory of the tree, MB", f"< {MEMORY_BAR:,}", round(max(run.peak_mb for run in runs))],
