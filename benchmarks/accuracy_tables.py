@@ -169,7 +169,18 @@ def show_propositions(found: list[Proposition]) -> None:
 
 
 def show_mistakes(view: View, texts: bool) -> None:
-    """Ids of the surest mistakes of each source."""
+    """How many answers are missed or accused, whether a phrase of refusal is in them, and the ids of the surest."""
+    lines = []
+    for source in view.sources(trained=True):
+        rows = view.rows(source)
+        truth, found, phrase = ~view.is_label("complete", rows), view.missing(rows) >= 0.5, view.matched[rows]
+        groups = (truth & ~found, truth & ~found & ~phrase, found & ~truth, found & ~truth & phrase)
+        lines.append([source, *[int(group.sum()) for group in groups]])
+    m.table(
+        f"{view.name}: mistakes, and the phrases of the regex",
+        ["source", "missed", "of these without a phrase", "accused", "of these with a phrase"],
+        lines,
+    )
     print(f"\n{view.name}: the surest mistakes of each source")
     for source in view.sources(trained=True):
         rows = view.rows(source)
