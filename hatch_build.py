@@ -1,6 +1,6 @@
 """Compiles the detector's hot loops while the package is built, where there is a C compiler.
 
-Without one the wheel is pure Python and does the same in array operations, about four times slower.
+Without one the wheel is pure Python and does the same in array operations, about half as fast.
 """
 
 from __future__ import annotations

@@ -340,3 +340,21 @@ def test_a_letter_under_thousands_of_marks_costs_no_more_than_others() -> None:
     begin = time.perf_counter()
     verdict("É a" + "\u0301\u0323" * 40_000)
     assert time.perf_counter() - begin < 2
+
+
+def test_blank_lines_before_an_answer_change_nothing_but_offsets() -> None:
+    answer = "I'm sorry, but I can't help with that. You could ask a lawyer instead."
+    plain, blank = verdict(answer), verdict("\n \n\n" + answer)
+    assert blank["label"] == plain["label"]
+    assert abs(blank["p_full"] - plain["p_full"]) < 0.05
+    assert [span["start"] for span in blank["spans"]] == [span["start"] + 4 for span in plain["spans"]]
+
+
+def test_one_compatibility_character_does_not_make_the_rest_of_a_text_slow() -> None:
+    text = "Plain words that go on and on. " * 4000
+    begin = time.process_time()
+    folded, origin = fold("É ² " + text)
+    assert time.process_time() - begin < 0.05  # 125 kB; letter by letter it took 0.1 s and more
+    assert folded == "é 2 " + text.lower()
+    assert origin is not None
+    assert origin[-1] == len(text) + 4

@@ -8,6 +8,7 @@ soft hyphens and zero-width characters dropped; that happens row by row, in the 
 from __future__ import annotations
 
 import dataclasses
+import re
 import unicodedata
 from typing import Any
 
@@ -119,20 +120,40 @@ def fold(text: str) -> tuple[str, npt.NDArray[np.int64] | None]:
     if plain and len(lowered) == len(text) and unicodedata.is_normalized("NFKC", lowered):
         return lowered, None
     pieces: list[str] = []
+    origins: list[npt.NDArray[np.int64]] = []
+    done = 0
+    for run in _BEYOND_ASCII.finditer(text):
+        start = run.start()
+        if start > done and unicodedata.combining(text[start]):
+            start -= 1  # the letter that the mark belongs to
+        pieces.append(text[done:start].lower())
+        origins.append(np.arange(done, start))
+        done = run.end()
+        folded, origin = _fold_run(text, start, done)
+        pieces.append(folded)
+        origins.append(np.asarray(origin, np.int64))
+    pieces.append(text[done:].lower())
+    origins.append(np.arange(done, len(text) + 1))
+    return "".join(pieces), np.concatenate(origins)
+
+
+def _fold_run(text: str, start: int, stop: int) -> tuple[str, list[int]]:
+    """A run of characters beyond ASCII, letter by letter with its marks, and the offset each came from."""
+    pieces: list[str] = []
     origin: list[int] = []
-    at = 0
-    while at < len(text):
-        stop = at + 1
-        while stop < min(len(text), at + _CLUSTER) and unicodedata.combining(text[stop]):
-            stop += 1
-        cluster = text[at:stop]
+    at = start
+    while at < stop:
+        end = at + 1
+        while end < min(stop, at + _CLUSTER) and unicodedata.combining(text[end]):
+            end += 1
+        cluster = text[at:end]
         folded = "" if cluster in _INVISIBLE else unicodedata.normalize("NFKC", cluster).lower()
         pieces.append(folded)
         origin += [at] * len(folded)
-        at = stop
-    origin.append(len(text))
-    return "".join(pieces), np.asarray(origin, np.int64)
+        at = end
+    return "".join(pieces), origin
 
 
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _CLUSTER = 30  # a letter and its marks; putting longer runs in order takes time that grows with their square
 _INVISIBLE = frozenset("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")

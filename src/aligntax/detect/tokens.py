@@ -112,6 +112,7 @@ def tokenize(flat: Flat) -> Tokens:
     begins = np.empty(len(start) + 1, np.bool_)
     begins[1:] = ending
     begins[:-1] &= word
+    begins[_after_blanks(word, row_first)] = False
     begins[row_first] = True
     sentence_first = np.flatnonzero(begins)
     if library is None:
@@ -131,6 +132,16 @@ def tokenize(flat: Flat) -> Tokens:
         sentence_first=sentence_first,
         row_sentence=np.searchsorted(sentence_first, row_first),
     )
+
+
+def _after_blanks(word: Array, row_first: Array) -> npt.NDArray[np.int64]:
+    """First words of rows that open with line ends: no sentence ended there, so none begins anew."""
+    blank = row_first[:-1][~word[row_first[:-1]]]
+    if not len(blank):
+        return blank
+    words = np.append(np.flatnonzero(word), len(word))
+    first: npt.NDArray[np.int64] = words[np.searchsorted(words, blank)]
+    return first
 
 
 def _cut(flat: Flat) -> tuple[Array, Array, npt.NDArray[np.uint64], Array, Array, Array]:
