@@ -41,9 +41,9 @@ _CAVEAT = np.asarray(
 _STRONG = np.asarray(
     [name not in ("weakener", "strengthener", "pivot", "answer_marker") for name in PHRASE_FUNCTIONS]
 )
-_ANSWERED = np.asarray([Answered.FULL, Answered.PART, Answered.NONE, Answered.UNDETERMINED], object)
-_LABELS = np.asarray([Label.COMPLETE, Label.PARTIALLY_HEDGED, Label.REFUSED, Label.UNDETERMINED], object)
-FULL, PART, NONE, UNDETERMINED = range(4)
+ANSWERED = (Answered.FULL, Answered.PART, Answered.NONE, Answered.UNDETERMINED)
+LABELS = (Label.COMPLETE, Label.PARTIALLY_HEDGED, Label.REFUSED, Label.UNDETERMINED)
+FULL, PART, NONE, UNDETERMINED = range(4)  # places in ANSWERED and LABELS
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,6 @@ from .tokens import Tokens, mix, tokenize, word_hash
 Floats = npt.NDArray[np.float32]
 
 ANSWER = SENTENCE_FUNCTIONS.index("answer")
-REFUSAL = SENTENCE_FUNCTIONS.index("refusal")
 WEAKENER = PHRASE_FUNCTIONS.index("weakener")
 STRENGTHENER = PHRASE_FUNCTIONS.index("strengthener")
 

@@ -11,7 +11,7 @@ import polars as pl
 from ..types import FUNCTIONS as SENTENCE_FUNCTIONS
 from ..types import Outcome, verdict_schema
 from . import axes
-from .features import read_chunk
+from .features import PROMPT_CHARACTERS, read_chunk
 from .languages import UNKNOWN, identify
 from .lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from .lexicon import LANGUAGES, load_lexicon
@@ -25,7 +25,8 @@ def judge(exchanges: pl.DataFrame) -> pl.DataFrame:
     """See `aligntax.detect.judge`."""
     answers = exchanges.get_column("response").fill_null("").to_list()
     asked = exchanges.get_column("prompt").fill_null("").to_list()
-    # Plain ASCII is folded without a look at its characters, so it goes into chunks of its own.
+    # Plain ASCII is folded without a look at its characters, so it goes into chunks of its own;
+    # a short answer in it counts as English where nothing else is known.
     groups = ([], [])  # type: tuple[list[int], list[int]]
     for row, text in enumerate(answers):
         if text:
@@ -44,7 +45,7 @@ def _chunks(texts: list[str], prompts: list[str]) -> list[tuple[int, int]]:
     cuts: list[tuple[int, int]] = []
     start = size = 0
     for at, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
-        length = max(min(len(text), MAX_ROW_BYTES), min(len(prompt), 2001))
+        length = max(min(len(text), MAX_ROW_BYTES), min(len(prompt), 2 * PROMPT_CHARACTERS + 1))
         if at > start and size + length > CHUNK_BYTES:
             cuts.append((start, at))
             start, size = at, 0
@@ -58,19 +59,15 @@ def _judge_chunk(texts: list[str], prompts: list[str]) -> axes.Columns:
     lexicon = load_lexicon()
     reading = read_chunk(texts, prompts, lexicon)
     scores = score(reading, load_model())
-    if reading.flat.ascii:
-        plain = np.ones(len(texts), np.bool_)
-    else:
-        plain = np.asarray([text.isascii() for text in texts])
-    language = identify(reading, lexicon, plain)
+    language = identify(reading, lexicon)
     return axes.columns(reading, scores, language, lexicon, load_model().part_below)
 
 
 # -- frames --------------------------------------------------------------------------------------------------
 
 _LANGUAGE_NAMES = pl.Series([*LANGUAGES, "und"], dtype=pl.String)
-_ANSWERED_NAMES = pl.Series([str(value) for value in axes._ANSWERED], dtype=pl.String)
-_LABEL_NAMES = pl.Series([str(value) for value in axes._LABELS], dtype=pl.String)
+_ANSWERED_NAMES = pl.Series(list(axes.ANSWERED), dtype=pl.String)
+_LABEL_NAMES = pl.Series(list(axes.LABELS), dtype=pl.String)
 
 
 @cache

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from . import native
 from .features import Reading
 from .lexicon import LANGUAGES, WORD_BITS, Lexicon
-from .text import Array
 from .tokens import mix
 
 ENGLISH = LANGUAGES.index("en")
@@ -23,10 +22,10 @@ _SURE = 0.05  # share that a language needs at least; notes in telegram style ha
 _SHORT = 12  # words below which function words prove nothing
 
 
-def identify(reading: Reading, lexicon: Lexicon, ascii_only: Array) -> npt.NDArray[np.int8]:
-    """Index into LANGUAGES of each row, or UNKNOWN. `ascii_only`: (rows,) whether the row is plain ASCII.
+def identify(reading: Reading, lexicon: Lexicon) -> npt.NDArray[np.int8]:
+    """Index into LANGUAGES of each row, or UNKNOWN.
 
-    Short plain answers ("42.", a line of code) count as English: there is nothing to tell them by.
+    Short answers in plain ASCII ("42.", a line of code) count as English: there is nothing to tell them by.
     """
     tokens = reading.tokens
     first = tokens.row_first[:-1]
@@ -49,7 +48,7 @@ def identify(reading: Reading, lexicon: Lexicon, ascii_only: Array) -> npt.NDArr
             out[row] = best
         elif row in said:
             out[row] = said[row]
-        elif not (ascii_only[row] and shown[row] < _SHORT):
+        elif not (reading.flat.ascii and shown[row] < _SHORT):
             out[row] = UNKNOWN
     return out
 
