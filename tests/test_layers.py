@@ -13,8 +13,9 @@ import aligntax
 # From the ground up, a line a layer; a room is a module or a folder of src/aligntax.
 LAYERS = """
 types errors
-logs detect judge label stats suites mitigate weights client store verdict_file
-estimate run
+stats
+logs detect judge label suites mitigate weights client store verdict_file config
+estimate campaign run
 triggers twins floor frontier tune
 report monitor
 cli gateway ui lab testing

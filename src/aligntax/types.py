@@ -156,6 +156,120 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class ShouldAnswer(enum.StrEnum):
+    """Whether a request should have been answered in this use case. Only people can say so."""
+
+    YES = "yes"
+    NO = "no"
+    UNCLEAR = "unclear"
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A number with its doubt: what every statistic returns.
+
+    `value` is None where nothing can be said; a raw detector rate has no `low` and `high`, because an interval
+    round it would be an interval round its error. Rates run from 0 to 1.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    level: float  # confidence of the interval; one-sided bounds have the other end at 0 or 1
+    n: int  # exchanges that it speaks for, or rows where there is no wider population
+    n_labels: int  # expert labels that it rests on
+    method: str  # as printed: "profile likelihood over 4 strata"
+    corrected: bool  # by labels of the slice itself
+
+
+class Annotation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one person says of one exchange. An axis that is None was not asked, or not answered.
+
+    `kinds` is None where nobody was asked for kinds, and empty where none was seen. A person gives a grade for
+    hedging, not the kind: from `HEDGING_GRADE` on it counts as the kind.
+    """
+
+    exchange: str  # id of the exchange
+    annotator: str
+    answered: Answered | None = None  # full, part or none
+    kinds: tuple[Kind, ...] | None = None
+    disclaimer: bool | None = None
+    hedging: int | None = None  # 0 none, 1 fitting, 2 more than fits, 3 eats the answer
+    should_answer: ShouldAnswer | None = None
+    skipped: str | None = None  # why it cannot be labelled; then every axis is None
+    note: str = ""
+    time: dt.datetime | None = None  # UTC
+    adjudicated: bool = False  # settles a disagreement; overrides the others
+
+
+HEDGING_GRADE = 2
+"""From this grade of an annotator on, an answer counts as hedging."""
+
+
+class Stratum(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of a draw's population, from which labels are drawn with equal probability.
+
+    Scored strata hold answers with `low` <= score < `high` (the last one `high` included), where the score is
+    the probability that an answer is not complete. `unscored` holds answers that the detector did not judge,
+    `blocked` calls that the provider refused, where only `should_answer` is asked.
+    """
+
+    slice: tuple[str | None, ...]  # values of the draw's `by`, in its order
+    kind: str  # "scored", "unscored" or "blocked"
+    low: float
+    high: float
+    size: int  # exchanges in it
+    expected: float  # mean score in it, defensive: never quite 0 or 1
+    pilot: int  # how many are labelled first
+    labels: int  # how many are labelled in all, as far as decided; never less than `pilot`
+    reserve: int  # how many were drawn in random order; `labels` is a prefix of them
+
+
+class Draw(msgspec.Struct, frozen=True, kw_only=True):
+    """Which exchanges are labelled, and with what probability: everything an estimate needs beside the labels.
+
+    The labelled part of a stratum is the first `labels` of a random order, so each exchange of the stratum had the
+    inclusion probability labels / size, also after the second phase has raised `labels`.
+    """
+
+    id: str
+    created: dt.datetime  # UTC
+    seed: int
+    source: str  # name of the verdict file, for people
+    fingerprint: str  # of the population: ids, outcomes and scores
+    detector: str
+    by: tuple[str, ...]
+    budget: int  # exchanges to label, known items and second labels not counted
+    level: float
+    phase: str  # "pilot", then "whole"
+    strata: tuple[Stratum, ...]
+    population: int  # exchanges in all strata
+    left_out: dict[str, int]  # outcome -> exchanges that nobody can label: cut, empty, tool calls, errors
+    double_share: float  # share of the items that two people label
+    recalibration: dict[
+        str, tuple[float, float]
+    ]  # slice as JSON -> slope, intercept on the log-odds; {}: none
+    codebook: str  # version
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One exchange in the queue of a draw, with the text that an annotator sees."""
+
+    exchange: str
+    stratum: int | None  # position in Draw.strata; None: a known item, planted to check the annotators
+    place: int  # 0-based, in the random order of its stratum
+    position: float  # in the queue, 0 to 1, random: gives no hint of the score; the pilot comes first
+    phase: str  # "pilot", "rest" or "reserve" (not asked unless the second phase takes it)
+    wanted: int  # how many people label it: 1 or 2
+    known: Annotation | None = None  # the right labels of a planted item
+    source_id: str | None = None
+    use_case: str | None = None
+    outcome: Outcome = Outcome.ANSWERED
+    prompt: str = ""
+    response: str = ""
+    system: str | None = None
+    history: str | None = None
+
+
 CONTENT_COLUMNS = ("prompt", "response", "system", "history", "tags")
 """Columns of exchanges that may hold what people wrote; a verdict file kept without text lacks them."""
 

@@ -1,0 +1,1 @@
+"""Arrays in, an Estimate out: stateless functions that say what they assume and where they come from."""
