@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .examples import examples
+from .clearest import examples
 from .rates import slice_columns, summarise
 
 __all__ = ["examples", "slice_columns", "summarise"]
