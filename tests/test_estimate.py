@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 
 import polars as pl
@@ -122,6 +123,29 @@ def test_a_tag_of_the_log_slices_even_with_dots_and_quotes_in_its_key():
     assert summarise(frame(*rows), by=['tags.q"x'])['tags.q"x'].to_list() == ["z", None]
 
 
+def test_days_iso_weeks_and_months_of_the_time_slice_in_utc():
+    eastern = dt.timezone(dt.timedelta(hours=-5))
+    rows = [
+        row(time=dt.datetime(2024, 12, 29, 20, 0, tzinfo=eastern)),  # 01:00 of the next day in UTC
+        row(time=dt.datetime(2024, 12, 31, 12, 0, tzinfo=dt.UTC)),
+        row(time=dt.datetime(2025, 1, 5, 23, 59, tzinfo=dt.UTC)),
+        row(),
+    ]
+    days = summarise(frame(*rows), by=["day"])["day"].to_list()
+    assert days == ["2024-12-30", "2024-12-31", "2025-01-05", None]
+    # The last days of December belong to the first week of the next year.
+    assert summarise(frame(*rows), by=["week"]).select("week", "exchanges").rows() == [
+        ("2025-W01", 3),
+        (None, 1),
+    ]
+    assert summarise(frame(*rows), by=["month"])["month"].to_list() == ["2024-12", "2025-01", None]
+
+
+def test_a_column_of_that_name_comes_before_the_period():
+    verdicts = frame(row()).with_columns(week=pl.lit("first"))
+    assert summarise(verdicts, by=["week"])["week"].to_list() == ["first"]
+
+
 def test_several_slices_cross_and_a_name_given_twice_counts_once():
     rows = [row(use_case="a", model_served="x"), row(use_case="a", model_served="y")]
     summary = summarise(frame(*rows), by=["use_case", "model", "use_case"])
@@ -130,7 +154,7 @@ def test_several_slices_cross_and_a_name_given_twice_counts_once():
 
 @pytest.mark.parametrize("name", ["nope", "spans", "p_full", "prompt", "tags."])
 def test_what_cannot_be_sliced_by_is_refused_with_the_list_of_what_can(name):
-    with pytest.raises(InputError, match=r"cannot slice by .*model, tags\.KEY, .*use_case"):
+    with pytest.raises(InputError, match=r"cannot slice by .*model, tags\.KEY, day, week, month, .*use_case"):
         summarise(frame(row()), by=[name])
 
 

@@ -22,6 +22,7 @@ _SHARES = (
     Outcome.TOOL_CALL.value,
 )
 _RATES = (*_SHARES, *(kind.value for kind in Kind), "not_complete")
+_PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}  # weeks are those of ISO 8601
 
 
 def summarise(verdicts: pl.DataFrame | pl.LazyFrame, by: Sequence[str] = ()) -> pl.DataFrame:
@@ -34,8 +35,8 @@ def summarise(verdicts: pl.DataFrame | pl.LazyFrame, by: Sequence[str] = ()) -> 
     `not_complete` (partially_hedged + refused); and `corrected`, always false: these are raw detector rates.
     Rates are null where nothing was counted.
 
-    `by` takes columns of the frame, `model` (served, else requested) and `tags.KEY` (a key of the log's own
-    metadata). Raises InputError for a column that the frame does not have, or an outcome that no reader writes.
+    `by` takes columns of the frame, `model` (served, else requested), `tags.KEY` (a key of the log's own
+    metadata), and `day`, `week` (2026-W12) and `month` in UTC. Raises InputError for a column that the frame does not have, or an outcome that no reader writes.
     """
     lazy = verdicts.lazy()
     keys = slice_columns(by, lazy.collect_schema())
@@ -64,7 +65,8 @@ def summarise(verdicts: pl.DataFrame | pl.LazyFrame, by: Sequence[str] = ()) -> 
 def slice_columns(by: Sequence[str], schema: pl.Schema) -> list[pl.Expr]:
     """The expressions behind `by`, one per distinct name, each named as the user wrote it.
 
-    Raises InputError for a name that is neither a column that can be grouped by, nor `model`, nor `tags.KEY`.
+    Raises InputError for a name that is neither a column that can be grouped by, nor `model`, `tags.KEY`, `day`,
+    `week` or `month`.
     """
     return [_slice_column(name, schema) for name in dict.fromkeys(by)]
 
@@ -108,6 +110,8 @@ def _slice_column(name: str, schema: pl.Schema) -> pl.Expr:
         served_first = [column for column in ("model_served", "model_requested") if column in schema]
         if served_first:
             return pl.coalesce(served_first).alias(name)
+    if name in _PERIODS and name not in schema and isinstance(schema.get("time"), pl.Datetime):
+        return pl.col("time").dt.convert_time_zone("UTC").dt.to_string(_PERIODS[name]).alias(name)
     usable = [
         column
         for column, dtype in schema.items()
@@ -116,6 +120,6 @@ def _slice_column(name: str, schema: pl.Schema) -> pl.Expr:
     if name not in usable:
         raise InputError(
             f"cannot slice by {name!r}",
-            remedy=f"choose from model, tags.KEY, {', '.join(usable)}",
+            remedy=f"choose from model, tags.KEY, {', '.join(_PERIODS)}, {', '.join(usable)}",
         )
     return pl.col(name)
