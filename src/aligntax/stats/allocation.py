@@ -31,7 +31,7 @@ def strata_edges(scores: ArrayLike, k: int = 4) -> NDArray[np.float64]:
         return np.empty(0)
     spread = counts * np.sqrt(distinct * (1.0 - distinct))
     # Scores of 0 and 1 alone carry no spread: they are split by how many there are.
-    reached = np.cumsum(spread if spread.any() else counts.astype(np.float64))
+    reached: NDArray[np.float64] = np.cumsum(spread if spread.any() else counts.astype(np.float64))
     wanted = reached[-1] * np.arange(1, k) / k
     # The cut after a distinct value that comes nearest to the wanted slice; never after the last value.
     edges: NDArray[np.float64] = distinct[np.unique(_nearest(reached[:-1], wanted)) + 1]
