@@ -1,0 +1,7 @@
+"""Which answers people label, what they are asked, and how their labels come back."""
+
+from __future__ import annotations
+
+from .plan import allocate_rest, assign, fingerprint, plan, planned, second_label, texts
+
+__all__ = ["allocate_rest", "assign", "fingerprint", "plan", "planned", "second_label", "texts"]
