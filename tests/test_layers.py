@@ -15,8 +15,8 @@ LAYERS = """
 types errors
 stats
 logs detect judge label suites mitigate weights client store verdict_file config
-estimate campaign run
-triggers twins floor frontier tune
+estimate run
+campaign triggers twins floor frontier tune
 report monitor
 cli gateway ui lab testing
 """

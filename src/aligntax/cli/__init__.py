@@ -9,9 +9,10 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -20,24 +21,35 @@ from ..errors import AlignTaxError
 
 COMMANDS = {
     "scan": "aligntax.cli.scan:command",
+    "label": "aligntax.cli.label:command",
     "report": "aligntax.cli.report:command",
     "doctor": "aligntax.cli.doctor:command",
 }
 """Name of a command -> where it lives, in the order in which help lists them."""
 
 
-class _Commands(click.Group):
-    """A group that imports a command when it is asked for."""
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for. `places`: name of a command -> "module:function"."""
+
+    def __init__(self, *arguments: Any, places: Mapping[str, str], **settings: Any) -> None:
+        self.places = places
+        super().__init__(*arguments, **settings)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        """Names in the order of the table."""
+        return list(self.places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        """The command of this name, imported now; None where there is none."""
+        if cmd_name not in self.places:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = self.places[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+
+class _Program(LazyGroup):
+    """The whole program: errors raised on purpose become one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -60,7 +72,8 @@ class Terminated(KeyboardInterrupt):
 
 
 @click.group(
-    cls=_Commands,
+    cls=_Program,
+    places=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every option can also be set by a variable, such as ALIGNTAX_SCAN_BY=use_case,model. "
     "Nothing leaves this machine.",

@@ -1,0 +1,67 @@
+"""`aligntax label serve`: the labelling page, on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from ..where import store_option
+
+
+@click.command("serve", short_help="Label in the browser.")
+@click.argument("draw", required=False, metavar="[DRAW]")
+@click.option(
+    "--annotator",
+    "annotators",
+    multiple=True,
+    metavar="NAME",
+    help="Who labels; each gets a link. May be repeated.  [default: me]",
+)
+@click.option(
+    "--adjudicator",
+    "adjudicators",
+    multiple=True,
+    metavar="NAME",
+    help="Who settles disagreements; gets a link to them. May be repeated.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8600,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="How people reach this page through a reverse proxy with TLS, such as https://labels.example.org.",
+)
+@store_option
+def command(
+    draw: str | None,
+    annotators: tuple[str, ...],
+    adjudicators: tuple[str, ...],
+    host: str,
+    port: int,
+    public_url: str | None,
+    where: str | None,
+) -> None:
+    """Serve the labelling page for DRAW (the newest one by default) until Ctrl-C.
+
+    Every label is stored before the next exchange shows. The page shows neither model nor detector.
+    """
+    from ...ui import serve
+    from ..where import open_store
+    from .which import newest
+
+    with open_store(where) as store:
+        serve(
+            store,
+            newest(store, draw).id,
+            host=host,
+            port=port,
+            public_url=public_url,
+            annotators=annotators or (() if adjudicators else ("me",)),
+            adjudicators=adjudicators,
+            announce=click.echo,
+        )
