@@ -85,21 +85,25 @@ def profile_interval(
 
 
 def cut_of(level: float, side: str) -> float:
-    """Half the squared normal quantile: 1.92 for 95 % on both sides, 1.35 on one.
+    """Half the squared normal quantile: 1.92 for 95 % on both sides, 1.35 on one. Raises as `tail_of` does."""
+    from scipy.special import ndtri
+
+    # A one-sided bound at a level under one half would lie on the other side of the value.
+    return max(float(ndtri(1 - tail_of(level, side))), 0.0) ** 2 / 2
+
+
+def tail_of(level: float, side: str) -> float:
+    """Probability beyond one end: half of what the level leaves, or all of it on one side.
 
     Raises InputError for a level that is not between 0 and 1, or an unknown side.
     """
-    from scipy.special import ndtri
-
     if not 0 < level < 1:
         raise InputError(
             f"a confidence level of {level} is not between 0 and 1", remedy="use for example 0.95"
         )
     if side not in ("two", "low", "high"):
         raise InputError(f"an interval has no side {side!r}", remedy="use two, low or high")
-    tail = (1 - level) / 2 if side == "two" else 1 - level
-    # A one-sided bound at a level under one half would lie on the other side of the value.
-    return max(float(ndtri(1 - tail)), 0.0) ** 2 / 2
+    return (1 - level) / 2 if side == "two" else 1 - level
 
 
 def _lower_bounds(strata: Strata, cut: float) -> Array:
