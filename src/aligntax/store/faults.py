@@ -24,15 +24,17 @@ _SQLITE = {  # beginning of SQLite's name of the error -> what it means, what to
 _POSTGRESQL = {  # beginning of the SQLSTATE -> what it means, what to do
     "53100": ("the disk of the server is full", "free some space there; what was acknowledged is kept"),
     "53300": ("the server takes no more connections", "raise max_connections, or try again later"),
-    "28": ("the server does not let this user in", "check user and password"),
-    "3D000": ("this server has no such database", "make it: createdb NAME"),
     "42501": ("this user may not do that", "grant CREATE on the schema, and the rights on its tables"),
     "25006": ("the server is read-only", "name the primary server"),
     "57P": ("the server is shutting down or starting", "try again"),
     "55P03": ("is locked by another process", "try again when that one is done"),
     "40": ("is too busy: other writers were always first", "try again"),
-    "08": ("the server cannot be reached", "check host and port, and that it runs"),
+    "08": (
+        "the server cannot be reached, or lets nobody in",
+        "check that it runs, host, port, user and password",
+    ),
 }
+_UNREACHABLE = ("OperationalError", "ConnectionTimeout")  # of psycopg, where the server did not say anything
 _PASSING = ("40001", "40P01")  # serialization failure, deadlock: the same transaction may succeed at once
 
 
@@ -42,7 +44,7 @@ def code_of(error: BaseException) -> str:
     return (
         getattr(cause, "sqlite_errorname", None)
         or getattr(cause, "sqlstate", None)
-        or ("08000" if type(cause).__module__.startswith("psycopg") else "")
+        or ("08000" if type(cause).__name__ in _UNREACHABLE else "")
     )
 
 

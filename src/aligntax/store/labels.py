@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..errors import InputError
 from ..types import Annotation, Answered, ShouldAnswer
 from . import records
-from .schema import annotators, draws, items, label_history, labels, leases
+from .schema import annotators, items, label_history, labels, leases
 
 
 def put(
@@ -27,7 +27,13 @@ def put(
 ) -> None:
     """Make this the person's current label of the exchange; `recount` has to follow."""
     annotation = records.as_kept(annotation, now)
-    _lock_item(connection, draw_id, annotation.exchange)
+    phase = _lock_item(connection, draw_id, annotation.exchange)
+    if phase == "reserve" and action != "import":
+        raise InputError(
+            "is in the reserve",
+            where=f"exchange {annotation.exchange}",
+            remedy="label the pilot first: it decides on the rest",
+        )
     key = _key(draw_id, annotation)
     before = connection.execute(sa.select(labels).where(*key)).mappings().one_or_none()
     change = _add_to_history(
@@ -92,40 +98,59 @@ def join(connection: sa.Connection, draw_id: str, name: str) -> None:
     connection.execute(_insert(connection, annotators).values(row).on_conflict_do_nothing())
 
 
-def recount(connection: sa.Connection, draw_id: str, exchanges: Sequence[str]) -> None:
-    """Work out again what the queue knows of these items, from their current labels."""
-    own = (labels.c.draw == items.c.draw, labels.c.exchange == items.c.exchange)
+def current(connection: sa.Connection, draw_id: str) -> list[Annotation]:
+    """All labels of exchanges that are asked for, in the order in which they were given."""
+    asked = sa.select(labels).join(items, sa.and_(*_SAME_ITEM)).where(items.c.phase != "reserve")
+    found = asked.where(labels.c.draw == draw_id).order_by(labels.c.change)
+    return [records.annotation_of(row) for row in connection.execute(found).mappings()]
 
+
+def recount(connection: sa.Connection, draw_id: str, exchanges: Sequence[str] | None = None) -> None:
+    """Work out again what the queue knows of these items (None: of all), from their current labels."""
+    if exchanges is None:
+        connection.execute(_RECOUNT, {"d": draw_id})
+    elif exchanges:
+        each = _RECOUNT.where(items.c.exchange == sa.bindparam("e"))
+        connection.execute(each, [{"d": draw_id, "e": exchange} for exchange in exchanges])
+
+
+def _recount_all() -> sa.Update:
     def over_labels(*columns: Any) -> Any:
-        return sa.select(*columns).where(*own).scalar_subquery()
+        return sa.select(*columns).where(*_SAME_ITEM).correlate(items).scalar_subquery()
 
     def differ(column: sa.Column[Any]) -> Any:
         return sa.func.count(column.distinct()) > 1
 
+    def any_label(condition: Any) -> Any:
+        return sa.exists().where(*_SAME_ITEM, condition).correlate(items)
+
+    reserve = items.c.phase == "reserve"
+    settled = any_label(labels.c.adjudicated)
     done = over_labels(sa.func.count())
-    settled = sa.exists().where(*own, labels.c.adjudicated)
-    wanted = sa.case((sa.exists().where(*own, labels.c.second), 2), else_=items.c.planned)
+    wanted = sa.case((any_label(labels.c.second), 2), else_=items.c.planned)
     contested = over_labels(
         differ(labels.c.answered) | differ(labels.c.should_answer) | differ(labels.c.kinds)
     )
-    enough = (items.c.phase == "reserve") | settled | (done >= wanted)
-    connection.execute(
+    return (
         sa.update(items)
-        .where(items.c.draw == draw_id, items.c.exchange == sa.bindparam("which"))
+        .where(items.c.draw == sa.bindparam("d"))
         .values(
             done=done,
             wanted=wanted,
-            missing=sa.case((enough, 0), else_=wanted - done),
+            missing=sa.case((reserve | settled | (done >= wanted), 0), else_=wanted - done),
             first_by=sa.func.coalesce(over_labels(sa.func.min(labels.c.annotator)), ""),
-            contested=sa.and_(~settled, contested),
-        ),
-        [{"which": exchange} for exchange in exchanges],
+            contested=~reserve & ~settled & contested,
+        )
     )
+
+
+_SAME_ITEM = (labels.c.draw == items.c.draw, labels.c.exchange == items.c.exchange)
+_RECOUNT = _recount_all()
 
 
 def positives(connection: sa.Connection, draw_id: str, strata: Sequence[Any]) -> list[tuple[int, int]]:
     """Per stratum of the draw: exchanges of the pilot with a settled label, and those that are positive."""
-    found = sa.select(labels, items.c.stratum).join(items, sa.and_(*_on_items()))
+    found = sa.select(labels, items.c.stratum).join(items, sa.and_(*_SAME_ITEM))
     mine = found.where(labels.c.draw == draw_id, items.c.phase == "pilot", items.c.stratum.is_not(None))
     by_exchange: dict[str, list[sa.RowMapping]] = {}
     for row in connection.execute(mine.order_by(labels.c.change)).mappings():
@@ -133,37 +158,29 @@ def positives(connection: sa.Connection, draw_id: str, strata: Sequence[Any]) ->
     labelled, positive = Counter[int](), Counter[int]()
     for rows in by_exchange.values():
         stratum = rows[0]["stratum"]
-        said = _says_positive(rows, blocked=strata[stratum].kind == "blocked")
-        if said is not None:
-            labelled[stratum] += 1
-            positive[stratum] += said
+        labelled[stratum] += 1
+        positive[stratum] += _says_positive(rows, blocked=strata[stratum].kind == "blocked")
     return [(labelled[position], positive[position]) for position in range(len(strata))]
 
 
-def _says_positive(rows: list[sa.RowMapping], *, blocked: bool) -> bool | None:
+def _says_positive(rows: list[sa.RowMapping], *, blocked: bool) -> bool:
     """What the labels of one exchange come to: the adjudicator's, else the majority's, else the first one."""
-    column = "should_answer" if blocked else "answered"
+    column, positive = ("should_answer", (ShouldAnswer.YES,)) if blocked else ("answered", _NOT_COMPLETE)
     kept = [row for row in rows if row["adjudicated"]] or rows
-    said = [
-        row[column] == ShouldAnswer.YES if blocked else row[column] in (Answered.PART, Answered.NONE)
-        for row in kept
-        if row[column] is not None
-    ]
-    return Counter(said).most_common(1)[0][0] if said else None  # of equals, the first that was counted
+    said = Counter(row[column] in positive for row in kept if row[column] is not None)
+    return bool(said) and said.most_common(1)[0][0]  # of equals, the first that was counted
 
 
-def _lock_item(connection: sa.Connection, draw_id: str, exchange: str) -> None:
-    """Let no other writer at the labels of this item. Raises InputError where it is not one to label."""
+_NOT_COMPLETE = (Answered.PART, Answered.NONE)
+
+
+def _lock_item(connection: sa.Connection, draw_id: str, exchange: str) -> str:
+    """Let no other writer at the labels of this item, and return its phase. Raises InputError where there is none."""
     which = sa.select(items.c.phase).where(items.c.draw == draw_id, items.c.exchange == exchange)
-    phase = connection.execute(which.with_for_update(key_share=True)).scalar_one_or_none()
+    phase: str | None = connection.execute(which.with_for_update(key_share=True)).scalar_one_or_none()
     if phase is None:
-        raise InputError("is not in this draw", where=f"exchange {records.clean(exchange)[:80]}")
-    if phase == "reserve":
-        raise InputError(
-            "is in the reserve",
-            where=f"exchange {exchange}",
-            remedy="label the pilot first: it decides on the rest",
-        )
+        raise InputError("is not in this draw", where=f"exchange {exchange[:80]}")
+    return phase
 
 
 def _add_to_history(
@@ -203,15 +220,3 @@ def _key(draw_id: str, annotation: Annotation) -> Iterable[Any]:
 
 def _same_lease(draw_id: str, exchange: str, annotator: str) -> Iterable[Any]:
     return leases.c.draw == draw_id, leases.c.exchange == exchange, leases.c.annotator == annotator
-
-
-def _on_items() -> Iterable[Any]:
-    return labels.c.draw == items.c.draw, labels.c.exchange == items.c.exchange
-
-
-def check_draw(connection: sa.Connection, draw_id: str, *, alone: bool = False) -> None:
-    """Raises InputError where there is no such draw; with `alone`, others who ask so wait until we are done."""
-    which = sa.select(draws.c.id).where(draws.c.id == draw_id)
-    row = connection.execute(which.with_for_update(key_share=True) if alone else which).one_or_none()
-    if row is None:
-        raise InputError("there is no such draw", where=f"draw {records.clean(draw_id)[:80]}")

@@ -217,6 +217,7 @@ def as_kept(annotation: Annotation, now: dt.datetime) -> Annotation:
     kinds = annotation.kinds
     return msgspec.structs.replace(
         annotation,
+        exchange=clean(annotation.exchange),
         annotator=name_of(annotation.annotator),
         kinds=None if kinds is None else tuple(sorted(set(kinds))),
         skipped=None if annotation.skipped is None else clean(annotation.skipped),

@@ -6,15 +6,15 @@ import datetime as dt
 import hashlib
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from ..errors import InputError
 from ..types import Annotation, Draw, Item
-from . import labels, migrations, queue, records, schema
+from . import draws, labels, migrations, queue, records, schema, trail
 from .database import Database
 from .records import Annotator, Change, Kept, Progress, Run, SavedEstimates
 
@@ -23,7 +23,7 @@ LEASE = dt.timedelta(minutes=30)
 
 ROLES = ("annotator", "adjudicator")
 
-_PAGE = 500  # rows that are read or written at a time, where texts come along
+Result = TypeVar("Result")
 
 
 class Store:
@@ -31,16 +31,18 @@ class Store:
 
     Whatever a method wrote is on the disk when it returns, all of it or nothing: a process that is killed at any
     moment loses no label that was acknowledged. Every method raises InputError, in one plain line, where the
-    database cannot be reached, is locked for longer than the timeout, or is full.
+    database cannot be reached, is locked for longer than the timeout, or is full, and where there is no such draw.
     """
 
     def __init__(self, where: str | os.PathLike[str] | None = None, *, timeout_s: float = 10.0) -> None:
         """A store at a path or URL, see `open`."""
         self._database = Database(where, timeout_s=timeout_s)
+        self.place = self._database.place
+        """Where the store lies, for people: a path, or a URL without the password."""
         try:
             self._bring_up_to_date()
         except BaseException:
-            self._database.close()
+            self.close()
             raise
 
     @classmethod
@@ -55,11 +57,6 @@ class Store:
         """
         return cls(where, timeout_s=timeout_s)
 
-    @property
-    def place(self) -> str:
-        """Where the store lies, for people: a path, or a URL without the password."""
-        return self._database.place
-
     def __repr__(self) -> str:
         return f"Store({self.place!r})"
 
@@ -67,7 +64,7 @@ class Store:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         self.close()
 
@@ -80,35 +77,44 @@ class Store:
         if self._database.read(lambda connection: migrations.version_of(connection, self.place)) < newest:
             self._database.write(lambda connection: migrations.migrate(connection, self.place))
 
-    # draws
+    def _read(self, draw_id: str, work: Callable[[sa.Connection], Result]) -> Result:
+        """What `work` reads of a draw that is there."""
+
+        def checked(connection: sa.Connection) -> Result:
+            draws.check(connection, draw_id)
+            return work(connection)
+
+        return self._database.read(checked)
+
+    def _write(self, draw_id: str, work: Callable[[sa.Connection], Result], *, alone: bool = False) -> Result:
+        """What `work` writes for a draw that is there; `alone`: one such work at a time."""
+
+        def checked(connection: sa.Connection) -> Result:
+            draws.check(connection, draw_id, alone=alone)
+            return work(connection)
+
+        return self._database.write(checked)
+
+    # ---- draws
 
     def add_draw(self, draw: Draw, items: Iterable[Item]) -> None:
         """Keep a new draw with all its items. Raises InputError where a draw of this id is there already."""
         rows = [records.item_row(draw.id, item) for item in items]
-
-        def work(connection: sa.Connection) -> None:
-            there = sa.select(schema.draws.c.id).where(schema.draws.c.id == draw.id)
-            if connection.execute(there).one_or_none() is not None:
-                raise InputError("is there already", where=f"draw {draw.id}", remedy="draw with another seed")
-            connection.execute(sa.insert(schema.draws).values(records.draw_row(draw)))
-            for start in range(0, len(rows), _PAGE):
-                connection.execute(sa.insert(schema.items), rows[start : start + _PAGE])
-
-        self._database.write(work)
+        self._database.write(lambda connection: draws.add(connection, draw, rows))
 
     def draws(self) -> list[Draw]:
         """All draws, the newest first."""
-        newest_first = schema.draws.c.created.desc(), schema.draws.c.id
-        found = sa.select(schema.draws.c.record).order_by(*newest_first)
+        table = schema.draws
+        found = sa.select(table.c.record).order_by(table.c.created.desc(), table.c.id)
         return self._database.read(
             lambda connection: [records.draw_of(row) for row in connection.scalars(found)]
         )
 
     def draw(self, draw_id: str) -> Draw:
         """The draw whose id is, or begins with, `draw_id`. Raises InputError where none does, or several do."""
-        draws = self.draws()
-        found = [draw for draw in draws if draw.id == draw_id]
-        found = found or [draw for draw in draws if draw_id and draw.id.startswith(draw_id)]
+        every = self.draws()
+        found = [draw for draw in every if draw.id == draw_id]
+        found = found or [draw for draw in every if draw_id and draw.id.startswith(draw_id)]
         where = f"draw {records.clean(draw_id)[:80]}"
         if not found:
             raise InputError("there is no such draw", where=where, remedy="plan one, or name another store")
@@ -126,46 +132,30 @@ class Store:
         The rest of the reserve is deleted, with its text. False, and nothing changed, where another process has done
         it already.
         """
-        items = schema.items
 
         def work(connection: sa.Connection) -> bool:
-            labels.check_draw(connection, draw.id)
-            pilot = sa.update(schema.draws).where(
-                schema.draws.c.id == draw.id, schema.draws.c.phase == "pilot"
-            )
-            if not connection.execute(pilot.values(records.draw_row(draw))).rowcount:
-                return False
-            reserve = items.c.draw == draw.id, items.c.phase == "reserve", items.c.stratum.is_not(None)
-            taken = {"phase": "rest", "turn": records.TURNS["rest"], "missing": items.c.wanted}
-            for position, stratum in enumerate(draw.strata):
-                first = items.c.stratum == position, items.c.place < stratum.labels
-                connection.execute(sa.update(items).where(*reserve, *first).values(taken))
-            connection.execute(sa.delete(items).where(*reserve))
-            return True
+            done = draws.extend(connection, draw)
+            if done:
+                labels.recount(connection, draw.id)
+            return done
 
-        return self._database.write(work)
+        return self._write(draw.id, work)
 
-    # people
+    # ---- people
 
     def add_annotator(self, draw_id: str, name: str, *, role: str = "annotator") -> str:
         """A secret for this person's link to the draw; the one they had before is void.
 
-        Only its hash is kept. Raises InputError where the name, the role or the draw is none.
+        Only its hash is kept. Raises InputError where the name or the role is none.
         """
         name = records.name_of(name)
         if role not in ROLES:
-            raise InputError(f"there is no role {role[:40]!r}", remedy=f"choose from {', '.join(ROLES)}")
+            raise InputError("there is no such role", remedy=f"choose from {', '.join(ROLES)}")
         token = secrets.token_urlsafe()
-        people = schema.annotators
-        values = {"role": role, "token_hash": _hash(token)}
-
-        def work(connection: sa.Connection) -> None:
-            labels.check_draw(connection, draw_id)
-            labels.join(connection, draw_id, name)
-            same = people.c.draw == draw_id, people.c.name == name
-            connection.execute(sa.update(people).where(*same).values(values))
-
-        self._database.write(work)
+        self._write(
+            draw_id,
+            lambda connection: draws.link(connection, draw_id, name, role=role, token_hash=_hash(token)),
+        )
         return token
 
     def annotator(self, token: str) -> Annotator | None:
@@ -181,14 +171,10 @@ class Store:
         """Everybody who was given a link to the draw or has labelled in it, by name."""
         people = schema.annotators
         found = sa.select(people.c.draw, people.c.name, people.c.role).where(people.c.draw == draw_id)
+        rows = self._read(draw_id, lambda connection: connection.execute(found).mappings().all())
+        return sorted((Annotator(**row) for row in rows), key=lambda person: person.name)
 
-        def work(connection: sa.Connection) -> list[Annotator]:
-            labels.check_draw(connection, draw_id)
-            return [Annotator(**row) for row in connection.execute(found).mappings()]
-
-        return sorted(self._database.read(work), key=lambda person: person.name)
-
-    # the queue
+    # ---- the queue
 
     def next_item(
         self, draw_id: str, annotator: str, *, now: dt.datetime | None = None, lease: dt.timedelta = LEASE
@@ -201,48 +187,38 @@ class Store:
         name, moment = records.name_of(annotator), now or _now()
 
         def work(connection: sa.Connection) -> Item | None:
-            labels.check_draw(connection, draw_id, alone=True)
             found = queue.take_next(connection, draw_id, name, now=moment, lease=lease)
-            return None if found is None else self._item(connection, draw_id, found)
+            return None if found is None else draws.item(connection, draw_id, found)
 
-        return self._database.write(work)
+        return self._write(draw_id, work, alone=True)
 
     def item(self, draw_id: str, exchange: str) -> Item:
         """One item of a draw. Raises InputError where it is not in it."""
-        return self._database.read(lambda connection: self._item(connection, draw_id, exchange))
+        return self._read(draw_id, lambda connection: draws.item(connection, draw_id, exchange))
 
     def items(self, draw_id: str) -> Iterator[Item]:
         """All items of a draw, the reserve too, in the order of the queue; texts are read as they are asked for."""
-        items = schema.items
+        table = schema.items
         order = (
-            sa.select(items.c.exchange)
-            .where(items.c.draw == draw_id)
-            .order_by(items.c.turn, items.c.position)
+            sa.select(table.c.exchange)
+            .where(table.c.draw == draw_id)
+            .order_by(table.c.turn, table.c.position)
         )
+        exchanges = self._read(draw_id, lambda connection: connection.scalars(order).all())
+        for start in range(0, len(exchanges), draws.PAGE):
+            yield from self._items(draw_id, exchanges[start : start + draws.PAGE])
 
-        def ids(connection: sa.Connection) -> list[str]:
-            labels.check_draw(connection, draw_id)
-            return list(connection.scalars(order))
+    def _items(self, draw_id: str, exchanges: Collection[str]) -> list[Item]:
+        return self._database.read(lambda connection: draws.some(connection, draw_id, list(exchanges)))
 
-        def some(connection: sa.Connection, exchanges: list[str]) -> dict[str, Item]:
-            found = sa.select(items).where(items.c.draw == draw_id, items.c.exchange.in_(exchanges))
-            return {row["exchange"]: records.item_of(row) for row in connection.execute(found).mappings()}
+    def exchange_ids(self, draw_id: str) -> tuple[set[str], dict[str, str]]:
+        """Ids of all exchanges of a draw, and the same ids by the log's own id where it has one."""
+        table = schema.items
+        found = sa.select(table.c.exchange, table.c.source_id).where(table.c.draw == draw_id)
+        rows = self._read(draw_id, lambda connection: connection.execute(found).all())
+        return {exchange for exchange, _ in rows}, {source: exchange for exchange, source in rows if source}
 
-        exchanges = self._database.read(ids)
-        for start in range(0, len(exchanges), _PAGE):
-            page = exchanges[start : start + _PAGE]
-            read = self._database.read(lambda connection, page=page: some(connection, page))  # type: ignore[misc]
-            yield from (read[exchange] for exchange in page if exchange in read)
-
-    def _item(self, connection: sa.Connection, draw_id: str, exchange: str) -> Item:
-        items = schema.items
-        found = sa.select(items).where(items.c.draw == draw_id, items.c.exchange == exchange)
-        row = connection.execute(found).mappings().one_or_none()
-        if row is None:
-            raise InputError("is not in this draw", where=f"exchange {records.clean(exchange)[:80]}")
-        return records.item_of(row)
-
-    # labels
+    # ---- labels
 
     def label(
         self, draw_id: str, annotation: Annotation, *, second: bool = False, now: dt.datetime | None = None
@@ -258,24 +234,25 @@ class Store:
             labels.put(connection, draw_id, annotation, second=second, now=moment)
             labels.recount(connection, draw_id, [annotation.exchange])
 
-        self._database.write(work)
+        self._write(draw_id, work)
 
     def import_annotations(
         self, draw_id: str, annotations: Iterable[Annotation], *, second: Collection[str] = ()
     ) -> int:
-        """Keep many labels, all or none, and return how many; `second` names exchanges that need a second one."""
-        every, moment = list(annotations), _now()
+        """Keep many labels, all or none, and return how many; `second` names exchanges that need a second one.
+
+        Labels of the reserve are kept too, and show once the second phase asks for their exchange.
+        """
+        every, moment = sorted(annotations, key=lambda annotation: annotation.exchange), _now()
 
         def work(connection: sa.Connection) -> int:
-            labels.check_draw(connection, draw_id)
-            for annotation in sorted(every, key=lambda annotation: annotation.exchange):  # no deadlocks
+            for annotation in every:  # in one order, so that two imports do not wait for one another
                 wants = annotation.exchange in second
                 labels.put(connection, draw_id, annotation, second=wants, now=moment, action="import")
-            if every:
-                labels.recount(connection, draw_id, sorted({annotation.exchange for annotation in every}))
+            labels.recount(connection, draw_id, sorted({annotation.exchange for annotation in every}))
             return len(every)
 
-        return self._database.write(work)
+        return self._write(draw_id, work)
 
     def undo(self, draw_id: str, annotator: str, *, now: dt.datetime | None = None) -> Annotation | None:
         """Take back this person's newest label and return it; None where they have none.
@@ -283,37 +260,26 @@ class Store:
         The item is theirs to label again, and a second label that only this one asked for is not asked for any more.
         """
         name, moment = records.name_of(annotator), now or _now()
-        return self._database.write(
-            lambda connection: labels.take_back(connection, draw_id, name, now=moment, lease=LEASE)
+        return self._write(
+            draw_id, lambda connection: labels.take_back(connection, draw_id, name, now=moment, lease=LEASE)
         )
 
     def annotations(self, draw_id: str) -> list[Annotation]:
-        """All current labels, in the order in which they were given."""
-        table = schema.labels
-        found = sa.select(table).where(table.c.draw == draw_id).order_by(table.c.change)
-
-        def work(connection: sa.Connection) -> list[Annotation]:
-            labels.check_draw(connection, draw_id)
-            return [records.annotation_of(row) for row in connection.execute(found).mappings()]
-
-        return self._database.read(work)
+        """All current labels of exchanges that are asked for, in the order in which they were given."""
+        return self._read(draw_id, lambda connection: labels.current(connection, draw_id))
 
     def last_labelled(self, draw_id: str, annotator: str) -> Annotation | None:
         """The label that this person gave last, and that `undo` would take back."""
         name = records.name_of(annotator)
-        row = self._database.read(lambda connection: labels.newest(connection, draw_id, name))
+        row = self._read(draw_id, lambda connection: labels.newest(connection, draw_id, name))
         return None if row is None else records.annotation_of(row)
 
     def history(self, draw_id: str) -> list[Change]:
         """Every change of a label, from the first: who, when, what it replaced."""
         table = schema.label_history
         found = sa.select(table).where(table.c.draw == draw_id).order_by(table.c.id)
-
-        def work(connection: sa.Connection) -> list[Change]:
-            labels.check_draw(connection, draw_id)
-            return [records.change_of(row) for row in connection.execute(found).mappings()]
-
-        return self._database.read(work)
+        rows = self._read(draw_id, lambda connection: connection.execute(found).mappings().all())
+        return [records.change_of(row) for row in rows]
 
     def contested(self, draw_id: str) -> list[str]:
         """Exchanges whose labels differ on `answered`, `should_answer` or `kinds`, and that nobody has settled.
@@ -323,29 +289,24 @@ class Store:
         items = schema.items
         found = sa.select(items.c.exchange).where(items.c.draw == draw_id, items.c.contested.is_(sa.true()))
         in_order = found.order_by(items.c.turn, items.c.position)
-        return self._database.read(lambda connection: list(connection.scalars(in_order)))
+        return self._read(draw_id, lambda connection: list(connection.scalars(in_order)))
 
     def progress(self, draw_id: str, annotator: str | None = None) -> Progress:
         """How far the draw has come, or one person in it."""
         name = None if annotator is None else records.name_of(annotator)
-
-        def work(connection: sa.Connection) -> Progress:
-            labels.check_draw(connection, draw_id)
-            return queue.progress(connection, draw_id, name)
-
-        return self._database.read(work)
+        return self._read(draw_id, lambda connection: queue.progress(connection, draw_id, name))
 
     def counts(self, draw_id: str) -> list[tuple[int, int]]:
         """Per stratum of the draw, of its pilot: exchanges that were labelled, and positive ones among them.
 
         Positive is an answer that gives a part or nothing; in a stratum of blocked calls, where only that is asked,
-        one that should have been answered. Skipped exchanges and planted ones count in neither. Where people
-        differ the adjudicator is believed, else the majority, else the first.
+        one that should have been answered. Skipped ones are labelled and not positive; planted ones count in
+        neither. Where people differ the adjudicator is believed, else the majority, else the first.
         """
         strata = self.draw(draw_id).strata
-        return self._database.read(lambda connection: labels.positives(connection, draw_id, strata))
+        return self._read(draw_id, lambda connection: labels.positives(connection, draw_id, strata))
 
-    # the audit trail
+    # ---- the audit trail
 
     def record_run(
         self,
@@ -356,7 +317,7 @@ class Store:
     ) -> int:
         """Keep that something was run, with the hashes of what went in; returns its number."""
         row = {"kind": kind, "inputs": inputs, "settings": settings, "result": result}
-        return self._keep(schema.runs, row)
+        return self._database.write(lambda connection: trail.keep(connection, schema.runs, row, _now()))
 
     def runs(self) -> list[Run]:
         """All runs, the newest first."""
@@ -364,7 +325,14 @@ class Store:
 
     def save_estimates(self, draw_id: str | None, rows: list[dict[str, Any]], inputs: dict[str, str]) -> int:
         """Keep the rows of a table of estimates, with the hashes of what they were made from; returns its number."""
-        return self._keep(schema.estimates, {"draw": draw_id, "inputs": inputs, "rows": rows})
+        row = {"draw": draw_id, "inputs": inputs, "rows": rows}
+
+        def work(connection: sa.Connection) -> int:
+            if draw_id is not None:
+                draws.check(connection, draw_id)
+            return trail.keep(connection, schema.estimates, row, _now())
+
+        return self._database.write(work)
 
     def estimates(self, draw_id: str | None = None) -> list[SavedEstimates]:
         """Tables of estimates, the newest first: of one draw, or all."""
@@ -373,35 +341,15 @@ class Store:
 
     def save_decision(self, decision: dict[str, Any]) -> int:
         """Keep what a gate decided; returns its number."""
-        return self._keep(schema.decisions, {"record": decision})
+        row = {"record": decision}
+        return self._database.write(lambda connection: trail.keep(connection, schema.decisions, row, _now()))
 
     def decisions(self) -> list[Kept]:
         """All decisions, the newest first."""
         return [Kept(**row) for row in self._kept(schema.decisions)]
 
-    def _keep(self, table: sa.Table, row: dict[str, Any]) -> int:
-        plain = ("kind", "draw")
-        values = {
-            name: value if name in plain or value is None else records.as_json(value)
-            for name, value in row.items()
-        }
-
-        def work(connection: sa.Connection) -> int:
-            if values.get("draw") is not None:
-                labels.check_draw(connection, values["draw"])
-            added = connection.execute(sa.insert(table).values(**values, time=_now()).returning(table.c.id))
-            return int(added.scalar_one())
-
-        return self._database.write(work)
-
     def _kept(self, table: sa.Table) -> list[dict[str, Any]]:
-        plain = ("id", "kind", "draw", "time")
-        found = sa.select(table).order_by(table.c.id.desc())
-        rows = self._database.read(lambda connection: connection.execute(found).mappings().all())
-        return [
-            {name: value if name in plain else records.from_json(value) for name, value in row.items()}
-            for row in rows
-        ]
+        return self._database.read(lambda connection: trail.kept(connection, table))
 
 
 def _now() -> dt.datetime:

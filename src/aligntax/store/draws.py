@@ -1,0 +1,74 @@
+"""Draws, their items and their people, within a transaction of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..errors import InputError
+from ..types import Draw, Item
+from . import records
+from .labels import join
+from .schema import annotators, draws, items, labels
+
+PAGE = 500  # rows that are read or written at a time, where texts come along
+
+
+def check(connection: sa.Connection, draw_id: str, *, alone: bool = False) -> None:
+    """Raises InputError where there is no such draw; with `alone`, others who ask so wait until we are done."""
+    which = sa.select(draws.c.id).where(draws.c.id == records.clean(draw_id))
+    row = connection.execute(which.with_for_update(key_share=True) if alone else which).one_or_none()
+    if row is None:
+        raise InputError("there is no such draw", where=f"draw {records.clean(draw_id)[:80]}")
+
+
+def add(connection: sa.Connection, draw: Draw, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep a draw with the rows of its items."""
+    if connection.execute(sa.select(draws.c.id).where(draws.c.id == draw.id)).one_or_none() is not None:
+        raise InputError("is there already", where=f"draw {draw.id}", remedy="draw with another seed")
+    connection.execute(sa.insert(draws).values(records.draw_row(draw)))
+    for start in range(0, len(rows), PAGE):
+        connection.execute(sa.insert(items), rows[start : start + PAGE])
+
+
+def extend(connection: sa.Connection, draw: Draw) -> bool:
+    """Ask for the first `labels` items of each stratum and delete the others; False: somebody has done it."""
+    check(connection, draw.id)
+    pilot = sa.update(draws).where(draws.c.id == draw.id, draws.c.phase == "pilot")
+    if not connection.execute(pilot.values(records.draw_row(draw))).rowcount:
+        return False
+    reserve = items.c.draw == draw.id, items.c.phase == "reserve", items.c.stratum.is_not(None)
+    taken = {"phase": "rest", "turn": records.TURNS["rest"]}
+    for position, stratum in enumerate(draw.strata):
+        first = items.c.stratum == position, items.c.place < stratum.labels
+        connection.execute(sa.update(items).where(*reserve, *first).values(taken))
+    others = sa.select(items.c.exchange).where(*reserve)
+    connection.execute(sa.delete(labels).where(labels.c.draw == draw.id, labels.c.exchange.in_(others)))
+    connection.execute(sa.delete(items).where(*reserve))
+    return True
+
+
+def item(connection: sa.Connection, draw_id: str, exchange: str) -> Item:
+    """One item. Raises InputError where it is not in the draw."""
+    exchange = records.clean(exchange)
+    found = sa.select(items).where(items.c.draw == draw_id, items.c.exchange == exchange)
+    row = connection.execute(found).mappings().one_or_none()
+    if row is None:
+        raise InputError("is not in this draw", where=f"exchange {exchange[:80]}")
+    return records.item_of(row)
+
+
+def some(connection: sa.Connection, draw_id: str, exchanges: Sequence[str]) -> list[Item]:
+    """These items, in this order; those that are gone meanwhile are left out."""
+    found = sa.select(items).where(items.c.draw == draw_id, items.c.exchange.in_(exchanges))
+    read = {row["exchange"]: records.item_of(row) for row in connection.execute(found).mappings()}
+    return [read[exchange] for exchange in exchanges if exchange in read]
+
+
+def link(connection: sa.Connection, draw_id: str, name: str, *, role: str, token_hash: str) -> None:
+    """Give a person a secret, in place of the one they had."""
+    join(connection, draw_id, name)
+    same = annotators.c.draw == draw_id, annotators.c.name == name
+    connection.execute(sa.update(annotators).where(*same).values(role=role, token_hash=token_hash))
