@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ..types import Estimate
+from .rate import wilson
 
 _ROUNDS = 60  # halvings: ends are exact to 1e-17
 
@@ -50,8 +51,6 @@ def newcombe(positives_a: int, n_a: int, positives_b: int, n_b: int, *, level: f
 
     Ref: Newcombe 1998, Statistics in Medicine 17:873, method 10 (hybrid score).
     """
-    from .rate import wilson
-
     return mover(wilson(positives_a, n_a, level=level), wilson(positives_b, n_b, level=level))
 
 
