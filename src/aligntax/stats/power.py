@@ -150,10 +150,10 @@ def _reached(interval: Intervals, goal: Goal, bound: float) -> NDArray[np.bool_]
 def _shares(seen: Array, sizes: Array) -> Array:
     """Expected shares of the categories in each stratum, (K, J): as seen, or as in all strata where none was seen."""
     labelled = seen.sum(axis=1, keepdims=True)
-    shares = seen / np.maximum(labelled, 1e-12)
+    within = seen / np.maximum(labelled, 1e-12)
     known = sizes * (labelled[:, 0] > 0)
-    pooled = known @ shares / known.sum()
-    return np.where(labelled > 0, shares, pooled)
+    shares: Array = np.where(labelled > 0, within, known @ within / known.sum())
+    return shares
 
 
 def _added(sizes: Array, rates: Array, labelled: Array, extra: int) -> Array:
@@ -161,8 +161,7 @@ def _added(sizes: Array, rates: Array, labelled: Array, extra: int) -> Array:
     wanted = allocate(sizes, rates, int(np.ceil(labelled.sum())) + extra)
     missing: Array = np.maximum(wanted - labelled, 0.0)
     part = min(extra / float(missing.sum()), 1.0) if missing.any() else 0.0
-    added: Array = missing * part
-    return added
+    return missing * part
 
 
 def _most(exchanges: float) -> int:
