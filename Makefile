@@ -11,14 +11,14 @@ apt = { [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get 
 	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1); } \
 	>/dev/null 2>&1
 
-.PHONY: demo test check lint types docs smoke chromium format shown train clean
+.PHONY: demo test check lint types docs smoke chromium postgres format shown train clean
 .NOTPARALLEL: # check ends with the line that counts the tests
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
 	@$(BIN)/aligntax scan --sample --report demo/report.html
 
-test: $(VENV)/.dev chromium
+test: $(VENV)/.dev chromium postgres
 	@$(BIN)/pytest -rfEs
 
 check: lint types docs smoke test
@@ -50,6 +50,14 @@ chromium:
 	$(call apt,chromium fonts-liberation) || \
 	echo "No Chromium here, and it cannot be installed without root on Debian:" \
 	  "the tests marked 'browser' will be skipped. Install chromium to run them." >&2
+
+# The tests of the store start a PostgreSQL server of their own, in a temporary folder, from these binaries.
+postgres:
+	@command -v initdb >/dev/null && exit 0; \
+	ls /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb 2>/dev/null | grep -q . && exit 0; \
+	$(call apt,postgresql) || \
+	echo "No PostgreSQL here, and it cannot be installed without root on Debian:" \
+	  "the tests marked 'postgres' will be skipped. Install postgresql to run them." >&2
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .

@@ -28,6 +28,8 @@ def add(connection: sa.Connection, draw: Draw, rows: Sequence[dict[str, Any]]) -
     """Keep a draw with the rows of its items."""
     if connection.execute(sa.select(draws.c.id).where(draws.c.id == draw.id)).one_or_none() is not None:
         raise InputError("is there already", where=f"draw {draw.id}", remedy="draw with another seed")
+    if len({row["exchange"] for row in rows}) < len(rows):
+        raise InputError("names an exchange twice", where=f"draw {draw.id}")
     connection.execute(sa.insert(draws).values(records.draw_row(draw)))
     for start in range(0, len(rows), PAGE):
         connection.execute(sa.insert(items), rows[start : start + PAGE])

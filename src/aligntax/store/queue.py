@@ -96,10 +96,7 @@ def progress(connection: sa.Connection, draw_id: str, annotator: str | None) -> 
     ).where(items.c.draw == draw_id, items.c.phase != "reserve")
     labelled, to_label, pilot_left, double_left = connection.execute(asked).one()
     if annotator is not None:
-        mine = sa.select(sa.func.count(labels.c.exchange.distinct()))
-        labelled = connection.execute(
-            mine.where(labels.c.draw == draw_id, labels.c.annotator == annotator)
-        ).scalar_one()
+        labelled = connection.execute(_mine(draw_id, annotator)).scalar_one()
         open_now = sa.select(sa.func.count()).where(items.c.draw == draw_id, OPEN)
         to_label = (
             connection.execute(open_now).scalar_one()
@@ -114,6 +111,13 @@ def progress(connection: sa.Connection, draw_id: str, annotator: str | None) -> 
         disagreements=connection.execute(contested).scalar_one(),
         seconds_per_item=_seconds_per_item(connection, draw_id, annotator),
     )
+
+
+def _mine(draw_id: str, annotator: str) -> Any:
+    """How many items the person labelled, those aside that are not asked for yet."""
+    same = sa.and_(labels.c.draw == items.c.draw, labels.c.exchange == items.c.exchange)
+    asked = sa.select(sa.func.count(labels.c.exchange.distinct())).join(items, same)
+    return asked.where(labels.c.draw == draw_id, labels.c.annotator == annotator, items.c.phase != "reserve")
 
 
 _PILOT = (items.c.phase == "pilot") & items.c.stratum.is_not(None)
