@@ -1,0 +1,107 @@
+"""Which labels count, and how many there are of each category in each cell."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..label.settle import settled
+from ..types import Annotation, Draw
+from .cells import Cells
+from .targets import category, known_when_blocked
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pattern:
+    """All labels that say the same of exchanges of the same sort."""
+
+    label: Annotation  # any one of them
+    blocked: bool
+    counts: NDArray[np.float64]  # (slices, cells)
+
+
+def counting(
+    found: Cells,
+    notes: Sequence[Annotation],
+    draw: Draw | None,
+    asked: Collection[str] | None,
+    *,
+    random_sample: bool = False,
+) -> tuple[dict[str, Annotation], list[str]]:
+    """One settled label per exchange that counts, and the exchanges whose labels do not, as no draw asked for them.
+
+    `asked` and `random_sample` as in `corrected`; exchanges outside of the population are in neither. Raises
+    InputError where a stratum has more labels than the draw asked for.
+    """
+    settled_labels = {label.exchange: label for label in settled(notes) if label.exchange in found.labelled}
+    if random_sample:
+        return settled_labels, []
+    if draw is None:
+        return {}, list(settled_labels)
+    wanted = settled_labels if asked is None else asked
+    labels = {exchange: label for exchange, label in settled_labels.items() if exchange in wanted}
+    _refuse_unasked(found, labels, draw)
+    return labels, [exchange for exchange in settled_labels if exchange not in labels]
+
+
+def tally(cells: Cells, labels: Mapping[str, Annotation]) -> list[Pattern]:
+    """Labels that say the same, counted per cell: a few hundred patterns stand for any number of labels.
+
+    Labels of exchanges outside of the population are left out.
+    """
+    patterns: dict[tuple[object, ...], tuple[Annotation, bool, NDArray[np.float64]]] = {}
+    for exchange, label in labels.items():
+        at = cells.labelled.get(exchange)
+        if at is None:
+            continue
+        skipped = bool(label.skipped)
+        key = (label.answered, label.kinds, label.hedging, label.should_answer, skipped, at.blocked)
+        counts = patterns.setdefault(key, (label, at.blocked, np.zeros(cells.sizes.shape)))[2]
+        counts[at.slice, at.cell] += 1
+    return [
+        Pattern(label=label, blocked=blocked, counts=counts) for label, blocked, counts in patterns.values()
+    ]
+
+
+def category_counts(
+    cells: Cells, patterns: Iterable[Pattern], target: str, domain: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Counts (slices, cells, 3) of labelled exchanges by `Category`, and how many labels stand behind each slice.
+
+    Blocked cells that need no label are counted whole, and are no labels.
+    """
+    counts = np.zeros((*cells.sizes.shape, 3))
+    known = known_when_blocked(target, domain)
+    for pattern in patterns:
+        if pattern.blocked and known is not None:
+            continue
+        where = category(target, domain, pattern.label, blocked=pattern.blocked)
+        if where is not None:
+            counts[:, :, where] += pattern.counts
+    labelled = counts.sum(axis=(1, 2)).astype(np.int64)
+    if known is not None:
+        counts[cells.blocked, known] = cells.sizes[cells.blocked]
+    return counts, labelled
+
+
+def _refuse_unasked(cells: Cells, labels: Iterable[str], draw: Draw) -> None:
+    """Raise InputError where more exchanges of a stratum are labelled than the draw asked for.
+
+    Nobody knows how the surplus was chosen, so no estimate may rest on it.
+    """
+    counts = np.zeros(len(draw.strata), dtype=int)
+    for exchange in labels:
+        at = cells.labelled.get(exchange)
+        if at is not None and cells.strata[at.slice, at.cell] >= 0:
+            counts[cells.strata[at.slice, at.cell]] += 1
+    asked = np.array([stratum.labels for stratum in draw.strata], dtype=int)
+    surplus = int(np.maximum(counts - asked, 0).sum())
+    if surplus:
+        raise InputError(
+            f"{surplus} exchanges more are labelled than the draw asked for",
+            remedy="say which ones it asked for, or that all labelled ones are a random sample",
+        )
