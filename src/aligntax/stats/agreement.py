@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ..types import Estimate
+from .profile import tail_of
 
 Array = NDArray[np.float64]
 
@@ -42,8 +43,7 @@ def alpha(
 
     Ref: Krippendorff 2004; Rubin 1981 for the bootstrap; benchmarks/coverage_differences.py measures how it holds.
     """
-    if not 0 < level < 1:
-        raise InputError(f"level {level}", remedy="give a confidence between 0 and 1, such as 0.95")
+    tail = tail_of(level, "two")
     values, counts = _counts(_table(ratings))
     doubly = counts[counts.sum(axis=1) >= 2]
     value = low = high = None
@@ -54,7 +54,7 @@ def alpha(
             krippendorff.alpha(value_counts=doubly, value_domain=values, level_of_measurement=scale)
         )
         drawn = _resampled_alphas(doubly, scale, resamples, np.random.default_rng(seed))
-        ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        ends = np.quantile(drawn, [tail, 1 - tail])
         low, high = min(float(ends[0]), value), max(float(ends[1]), value)
     return Estimate(
         value=value,

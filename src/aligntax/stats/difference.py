@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ..types import Estimate
+from .profile import tail_of
 from .rate import wilson
 
 _ROUNDS = 60  # halvings: ends are exact to 1e-17
@@ -86,7 +87,7 @@ def tango(b: int, c: int, n: int, *, level: float = 0.95) -> Estimate:
         )
     from scipy.special import ndtri
 
-    z = float(ndtri(0.5 + _checked(level) / 2))
+    z = -float(ndtri(tail_of(level, "two")))
     value = (b - c) / n
     low, high = -_farthest(c, b, n, z), _farthest(b, c, n, z)
     method = "paired difference, Tango's score interval"
@@ -106,12 +107,13 @@ def family_t(values: ArrayLike, families: Sequence[Hashable], *, level: float = 
 
     Ref: Cameron and Miller 2015, cluster-robust inference with few clusters.
     """
-    means, upper = _family_means(values, families), 0.5 + _checked(level) / 2
+    means, tail = _family_means(values, families), tail_of(level, "two")
     low = high = None
-    if len(means) > 1 and np.ptp(means) > 0:
+    # Means of equal values may differ in the last digit, which is no spread.
+    if len(means) > 1 and np.ptp(means) > 1e-12 * np.abs(means).max():
         from scipy.stats import t
 
-        half = t.ppf(upper, len(means) - 1) * means.std(ddof=1) / math.sqrt(len(means))
+        half = t.isf(tail, len(means) - 1) * means.std(ddof=1) / math.sqrt(len(means))
         low, high = float(means.mean() - half), float(means.mean() + half)
     return Estimate(
         value=float(means.mean()),
@@ -139,11 +141,12 @@ def ratio_of_medians(
     sides = [_positive(a), _positive(b)]
     fewest = min(len(side) for side in sides)
     low = high = None
-    # Smallest and largest value bracket the median with chance 1 - 2 / 2^n: below this no interval can hold.
-    if 1 - 2.0 ** (1 - fewest) >= _checked(level):
+    tail = tail_of(level, "two")
+    # The median lies below the smallest of n values with chance 1 / 2^n: with fewer no interval can hold.
+    if 0.5**fewest <= tail:
         random = np.random.default_rng(seed)
         first, second = (_resampled_medians(side, resamples, random) for side in sides)
-        low, high = np.quantile(first / second, [(1 - level) / 2, (1 + level) / 2]).tolist()
+        low, high = np.quantile(first / second, [tail, 1 - tail]).tolist()
     return Estimate(
         value=float(np.median(sides[0]) / np.median(sides[1])),
         low=low,
@@ -171,7 +174,7 @@ def paired_ratio(
     groups = range(np.size(log_ratios)) if families is None else families
     mean = family_t(log_ratios, groups, level=level)
     middle = np.sort(_family_means(log_ratios, groups))
-    low, high = _median_ends(middle, level)
+    low, high = _median_ends(middle, tail_of(level, "two"))
     unit = "rows" if families is None else "families"
     geometric = _estimate_of_ratio(
         mean, mean.value, mean.low, mean.high, f"geometric mean over {len(middle)} {unit}"
@@ -188,12 +191,6 @@ def _ends(rate: Estimate) -> tuple[float, float, float]:
             "a rate without an interval cannot be compared", remedy="label some exchanges of each side first"
         )
     return rate.value, rate.low, rate.high
-
-
-def _checked(level: float) -> float:
-    if not 0 < level < 1:
-        raise InputError(f"level {level}", remedy="give a confidence between 0 and 1, such as 0.95")
-    return level
 
 
 def _farthest(b: int, c: int, n: int, z: float) -> float:
@@ -246,18 +243,15 @@ def _resampled_medians(
     lower = (n + 1) // 2
     at = random.beta(lower, n - lower + 1, size=resamples)
     medians = ascending[np.minimum((at * n).astype(np.int64), n - 1)]
-    if (
-        n % 2 == 0
-    ):  # the mean of the two in the middle: the next one above is the least of the n - k that are left
+    if n % 2 == 0:  # mean of the two in the middle: the next above is the least of the n - k that are left
         at = at + (1 - at) * random.beta(1, n - lower, size=resamples)
         medians = (medians + ascending[np.minimum((at * n).astype(np.int64), n - 1)]) / 2
     return medians
 
 
-def _median_ends(ascending: NDArray[np.float64], level: float) -> tuple[float | None, float | None]:
+def _median_ends(ascending: NDArray[np.float64], tail: float) -> tuple[float | None, float | None]:
     from scipy.stats import binom
 
-    tail = (1 - _checked(level)) / 2
     # The largest count that a fair coin stays under with chance <= tail; ppf gives the first one beyond it.
     skipped = int(binom.ppf(tail, len(ascending), 0.5))
     if binom.cdf(skipped, len(ascending), 0.5) > tail:
