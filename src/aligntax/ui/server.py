@@ -98,7 +98,8 @@ class Site:
         async def endpoint(request: Request) -> Response:
             visitor, form = await self._posted(request)
             view = await run_in_threadpool(work, visitor, form)
-            if view.status == 200 and not _by_htmx(request) and not view.shown["filled"]:
+            tells = view.status != 200 or view.shown["filled"] or view.shown["notice"]
+            if not tells and not _by_htmx(request):
                 return RedirectResponse("/", status_code=303)  # a reload sends nothing twice
             return _answer(request, view)
 
