@@ -66,7 +66,7 @@ def headline(result: Compared) -> str:
         f"{_points(row['delta'])} points not complete ({_sure(result.level)} interval "
         f"{_number(row['low'])} to {_number(row['high'])}), corrected by {plural(labels, 'label')}"
     )
-    if row["low"] <= 0 <= row["high"]:
+    if not _shown(row):
         return f"No difference shown between {base} and {aligned}: {change}."
     return f"{aligned} refuses or hedges {'more' if row['delta'] > 0 else 'less'} than {base}: {change}."
 
@@ -90,7 +90,7 @@ def print_comparison(result: Compared, console: Console, *, plain: bool) -> None
     console.print()
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=5, style="bold")
-    grid.add_column()
+    grid.add_column(overflow="fold")  # a path that is cut could not be copied
     for number, line in enumerate(_notes(result)):
         grid.add_row("" if number else "Notes", Text(line))
     console.print(grid)
@@ -123,7 +123,7 @@ def _side(side: Side, file: Path) -> dict[str, Any]:
 
 def _over_refusal(row: Mapping[str, Any]) -> str:
     ends = f"{_number(row['low'])} to {_number(row['high'])}"
-    shown = "no difference shown, " if row["low"] <= 0 <= row["high"] else ""
+    shown = "" if _shown(row) else "no difference shown, "
     return f"Among requests that should have been answered: {shown}{_points(row['delta'])} points ({ends})."
 
 
@@ -133,23 +133,27 @@ def _table(result: Compared, width: int) -> Table:
     table = Table(
         box=None, padding=(0, 1, 0, 0) if narrow else (0, 2, 0, 0), header_style="dim", pad_edge=False
     )
-    table.add_column("", no_wrap=True, overflow="ellipsis", max_width=20 if narrow else 40)
+    table.add_column("", no_wrap=True, overflow="ellipsis", max_width=_name_room(narrow=narrow))
     for name in (result.base.name, result.aligned.name):
         table.add_column(cut_middle(clean(name), room), justify="right", no_wrap=True)
-    table.add_column("change", justify="right", no_wrap=True, style="bold")
+    table.add_column("change", justify="right", no_wrap=True)
     table.add_column(f"{_sure(result.level)} interval", no_wrap=True)
     table.add_column("rests on", no_wrap=True, style="dim")
     groups = list(_groups(result))
     for number, (name, rows) in enumerate(groups):
         if number:
             table.add_row()
-        table.add_row(Text(cut_middle(name, 20 if narrow else 40), "bold"), *_sizes(rows))
+        table.add_row(Text(cut_middle(name, _name_room(narrow=narrow)), "bold"), *_sizes(rows))
         for row in sorted(rows, key=lambda row: _place(row["measure"])):
             table.add_row(*_cells(row, narrow=narrow))
     hidden = _count_slices(result) - (len(groups) - 1)
     if hidden:
         table.add_row(Text(f"{plural(hidden, 'smaller slice')} not shown", "dim"))
     return table
+
+
+def _name_room(*, narrow: bool) -> int:
+    return 22 if narrow else 40
 
 
 def _place(measure: str) -> int:
@@ -190,16 +194,22 @@ def _cells(row: Mapping[str, Any], *, narrow: bool) -> list[Text]:
         Text(_NAMES[row["measure"]][narrow]),
         Text(base),
         Text(aligned),
-        Text(_change(row["delta"], row["unit"])),
+        Text(_change(row["delta"], row["unit"]), "bold" if _shown(row) else ""),
         _interval(row),
         Text(_rests_on(row)),
     ]
 
 
+def _shown(row: Mapping[str, Any]) -> bool:
+    """Whether the interval leaves no difference out."""
+    same = 1.0 if row["unit"] == "ratio" else 0.0
+    return row["low"] is not None and not row["low"] <= same <= row["high"]
+
+
 def _interval(row: Mapping[str, Any]) -> Text:
     if row["low"] is not None:
         return Text(f"{_change(row['low'], row['unit'])} to {_change(row['high'], row['unit'])}")
-    if row["corrected"] is False and row["method"].startswith(_STAMP):
+    if row["delta"] is not None and row["corrected"] is False:
         return Text(_STAMP, "yellow")
     return Text("–", "dim")
 
@@ -252,9 +262,10 @@ def _notes(result: Compared) -> Iterator[str]:
     for name, frame in _levels(result):
         calls = _row_of(frame, "not_complete")
         if calls is not None and not calls["corrected"] and calls["calls_low"] is not None:
+            where = "O" if result.slices is None else f"{name}: o"
             p = "" if calls["calls_p"] is None else f", McNemar mid-p {_p(calls['calls_p'])}"
             yield (
-                f"{name}: on matching prompts the detector's own calls of not complete change by "
+                f"{where}n matching prompts the detector's own calls of not complete change by "
                 f"{_points(calls['calls_delta'])} ({_number(calls['calls_low'])} to {_number(calls['calls_high'])}{p}); "
                 f"{_STAMP}: its errors are not in this interval."
             )

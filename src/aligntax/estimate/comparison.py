@@ -57,8 +57,9 @@ def compare(base: Side, aligned: Side, *, by: Sequence[str] = (), level: float =
 
     Rates are those of `corrected`, over answered and provider-blocked exchanges; `over_refusal` is `not_complete`
     among what should have been answered, and has a row only where labels say so. Without labels on both sides `delta`
-    is of raw rates and has no interval. Hedge density is compared over answers, length over complete ones, per prompt
-    where at least half of each side's exchanges share their prompts; else within each use case, and pooled over use cases.
+    is of raw rates and has no interval. Hedge density is compared over answers that gave something, length over
+    complete ones: per prompt where at least half of each side's exchanges share their prompts, else within each use
+    case, and pooled over use cases.
 
     Raises InputError for a name in `by` or `where` that cannot be sliced by, and a side without exchanges.
     """

@@ -34,14 +34,16 @@ def families(verdicts: pl.LazyFrame, by: Sequence[str]) -> pl.DataFrame:
     """One row per slice, use case and prompt of the population: answers, and calls that the provider blocked.
 
     Columns: those of `by`; `mix`, the use case; `family`, a hash of prompt and history, or of the id where there is
-    no prompt; `prompted`, whether it is a prompt; `exchanges`; one count per name in `CALLS`; `answers` and
-    `hedge_density`, their mean; `complete` and `length`, the geometric mean of their words. Means are null where
-    there is nothing to take them of.
+    no prompt; `prompted`, whether it is a prompt; `exchanges`; call.NAME, a count per name in `CALLS`; `answers` that
+    gave something, and the mean of their `hedge_density`; `complete` ones, and `length`, the geometric mean of their
+    words. Means are null where there is nothing to take them of.
     """
     schema = verdicts.collect_schema()
     names = list(dict.fromkeys(by))
     judged = pl.col("outcome") == Outcome.ANSWERED
     complete = judged & (pl.col("label") == Label.COMPLETE) & (pl.col("words") > 0)
+    # A refusal has no answering text to hedge in: counted as 0, it would make who refuses more look plainer.
+    given = judged & pl.col("label").is_in([Label.COMPLETE.value, Label.PARTIALLY_HEDGED.value])
     return (
         verdicts.filter(pl.col("outcome").is_in([Outcome.ANSWERED.value, *_BLOCKED]))
         .select(
@@ -49,7 +51,7 @@ def families(verdicts: pl.LazyFrame, by: Sequence[str]) -> pl.DataFrame:
             (pl.col("use_case") if "use_case" in schema else pl.lit(None, pl.String)).alias(MIX),
             *_family(schema),
             *(call.alias(f"call.{name}") for name, call in _calls(judged).items()),
-            density=pl.when(judged).then(pl.col("hedge_density").cast(pl.Float64)),
+            density=pl.when(given).then(pl.col("hedge_density").cast(pl.Float64)),
             log_words=pl.when(complete).then(pl.col("words").cast(pl.Float64).log()),
         )
         .group_by(*names, MIX, "family", "prompted")

@@ -51,7 +51,7 @@ def calls_on_pairs(together: pl.DataFrame, name: str, *, level: float) -> tuple[
 def hedge_densities(
     base: pl.DataFrame, aligned: pl.DataFrame, together: pl.DataFrame | None, *, mixed: bool, level: float
 ) -> Measured:
-    """Mean hedge density of answers, aligned - base, per 100 words of answering text.
+    """Mean hedge density of answers that gave something, aligned - base, per 100 words of answering text.
 
     `base` and `aligned` are `families` of one slice, `together` their `pairs` where those are used. `mixed`: sides are
     compared within each use case.
