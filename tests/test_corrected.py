@@ -238,6 +238,15 @@ def test_exchanges_in_a_slice_that_the_draw_does_not_know_are_unknown():
     assert not row(corrected(more, draw, labels), model="x")["corrected"]
 
 
+def test_columns_that_the_estimate_reads_itself_may_be_slices_too():
+    verdicts = frame(answers(80, 0.1), blocked(20))
+    draw = draw_of(stratum(80, labels=8), stratum(20, labels=5, kind="blocked"))
+    table = corrected(verdicts, draw, notes("a", "nfffffff"), by=["outcome", "label"])
+    assert row(table, outcome="answered")["value"] == pytest.approx(1 / 8)
+    apart = row(table, outcome="input_blocked")
+    assert (apart["value"], apart["corrected"]) == (1, False)
+
+
 def test_nulls_in_a_slice_are_a_slice():
     rows = [answers(20, 0.1, model_served=None), answers(20, 0.1, name="z", model_served="m")]
     draw = draw_of(stratum(20, labels=5, at=["m"]), stratum(20, labels=5, at=[None]), by=["model"])
@@ -334,6 +343,12 @@ def test_an_unknown_target_is_refused_with_the_names_of_the_known():
     with pytest.raises(InputError, match="no target 'refusals'") as raised:
         corrected(verdicts, draw, [], by=(), targets=["refusals"])
     assert "harmful_compliance" in str(raised.value)
+
+
+def test_a_slice_for_every_exchange_is_refused():
+    many = frame(answers(10_001, 0.1))
+    with pytest.raises(InputError, match="id makes 10,001 slices"):
+        corrected(many, None, [], by=["id"])
 
 
 def test_one_target_gives_its_domains_alone():

@@ -20,6 +20,7 @@ from ..types import KIND_THRESHOLD, PROVIDER_BLOCKED, Draw, Kind, Label, Outcome
 from .rates import slice_columns
 
 _BLOCKED = [outcome.value for outcome in PROVIDER_BLOCKED]
+_MOST_SLICES = 10_000  # more have hardly a label each, and no reader
 _STRATA = 4  # of a simple random sample that no draw has cut into strata
 
 
@@ -67,7 +68,7 @@ def cells(
         [
             rows.group_by(keys).agg(pl.len().cast(pl.Float64).alias("size"), *_raw_counts()),
             rows.filter(pl.col("id").is_in(pl.Series(sorted(set(ids)), dtype=pl.String).implode()))
-            .select("id", "score", *keys)
+            .select(list(dict.fromkeys(("id", "score", *keys))))
             .unique("id"),
         ],
         engine="streaming",
@@ -155,6 +156,11 @@ def _arranged(counted: pl.DataFrame, found: pl.DataFrame, names: list[str]) -> C
     """Ragged cells as padded arrays: cells of a slice in the order of their strata, blocked last."""
     slices = counted.select(names).unique().sort(names, nulls_last=True) if names else pl.DataFrame()
     count = len(slices) if names else 1
+    if count > _MOST_SLICES:
+        raise InputError(
+            f"{', '.join(names)} makes {count:,} slices",
+            remedy=f"slice by less, into {_MOST_SLICES:,} at most",
+        )
     numbered = slices.with_row_index("slice") if names else None
 
     def with_slice(frame: pl.DataFrame) -> pl.DataFrame:

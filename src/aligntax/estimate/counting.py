@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..label.settle import settled
 from ..types import Annotation, Draw
 from .cells import Cells
-from .targets import category, known_when_blocked
+from .targets import Category, category, known_when_blocked
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Pattern:
 
     label: Annotation  # any one of them
     blocked: bool
-    counts: NDArray[np.float64]  # (slices, cells)
+    cells: list[int]  # of each labelled exchange, in the flattened (slices, cells)
 
 
 def counting(
@@ -49,22 +49,20 @@ def counting(
 
 
 def tally(cells: Cells, labels: Mapping[str, Annotation]) -> list[Pattern]:
-    """Labels that say the same, counted per cell: a few hundred patterns stand for any number of labels.
+    """Labels that say the same, with the cells they are in: a few hundred patterns stand for any number of labels.
 
     Labels of exchanges outside of the population are left out.
     """
-    patterns: dict[tuple[object, ...], tuple[Annotation, bool, NDArray[np.float64]]] = {}
+    columns = cells.sizes.shape[1]
+    patterns: dict[tuple[object, ...], Pattern] = {}
     for exchange, label in labels.items():
         at = cells.labelled.get(exchange)
         if at is None:
             continue
-        skipped = bool(label.skipped)
-        key = (label.answered, label.kinds, label.hedging, label.should_answer, skipped, at.blocked)
-        counts = patterns.setdefault(key, (label, at.blocked, np.zeros(cells.sizes.shape)))[2]
-        counts[at.slice, at.cell] += 1
-    return [
-        Pattern(label=label, blocked=blocked, counts=counts) for label, blocked, counts in patterns.values()
-    ]
+        said = (label.answered, label.kinds, label.hedging, label.should_answer, bool(label.skipped))
+        pattern = patterns.setdefault((*said, at.blocked), Pattern(label=label, blocked=at.blocked, cells=[]))
+        pattern.cells.append(at.slice * columns + at.cell)
+    return list(patterns.values())
 
 
 def category_counts(
@@ -74,14 +72,15 @@ def category_counts(
 
     Blocked cells that need no label are counted whole, and are no labels.
     """
-    counts = np.zeros((*cells.sizes.shape, 3))
+    counts = np.zeros((*cells.sizes.shape, len(Category)))
+    flat = counts.reshape(-1, len(Category))
     known = known_when_blocked(target, domain)
     for pattern in patterns:
         if pattern.blocked and known is not None:
             continue
         where = category(target, domain, pattern.label, blocked=pattern.blocked)
         if where is not None:
-            counts[:, :, where] += pattern.counts
+            np.add.at(flat[:, where], pattern.cells, 1)
     labelled = counts.sum(axis=(1, 2)).astype(np.int64)
     if known is not None:
         counts[cells.blocked, known] = cells.sizes[cells.blocked]
