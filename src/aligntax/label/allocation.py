@@ -26,15 +26,10 @@ Slice = tuple[str | None, ...]
 def slice_budgets(sizes: Sequence[int], total: int) -> list[int]:
     """`total` in equal parts, none above its size; what a small slice cannot use goes to the others."""
     given = [0] * len(sizes)
-    while total > 0:
-        open_ones = [number for number, size in enumerate(sizes) if given[number] < size]
-        if not open_ones:
-            break
-        each, over = divmod(total, len(open_ones))
-        for turn, number in enumerate(open_ones):
-            more = min(each + (turn < over), sizes[number] - given[number])
-            given[number] += more
-            total -= more
+    smallest_first = sorted(range(len(sizes)), key=sizes.__getitem__)
+    for turn, number in enumerate(smallest_first):
+        given[number] = min(sizes[number], total // (len(sizes) - turn))
+        total -= given[number]
     return given
 
 

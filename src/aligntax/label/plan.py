@@ -15,12 +15,21 @@ from ..types import CONTENT_COLUMNS, Annotation, Answered, Draw, Item, Outcome, 
 from .allocation import RARE, pilot_labels, shares, whole_labels
 from .codebook import load_codebook
 from .known import known_items
-from .population import Population, fingerprint, read_population, score, slice_table, with_slices
-from .strata import Parts, cut
+from .population import (
+    Population,
+    fingerprint,
+    normal_recalibration,
+    read_population,
+    score,
+    slice_table,
+    with_slices,
+)
+from .strata import MOST, Parts, cut
 
 __all__ = ["allocate_rest", "assign", "fingerprint", "plan", "planned", "second_label", "texts"]
 
 _EDGE, _FIRST, _UNSCORED, _BLOCKED = "__edge_{}", "__first", "__unscored", "__blocked"
+_INNER_EDGES = MOST - 1
 _OUTCOMES = (Outcome.ANSWERED, Outcome.PROVIDER_REFUSED, Outcome.INPUT_BLOCKED, Outcome.OUTPUT_BLOCKED)
 
 
@@ -53,7 +62,7 @@ def plan(  # noqa: PLR0913 - each is one decision about the draw, and most have 
     """
     _refuse_settings(budget, seed, level, pilot, double_share, known_share)
     by = tuple(dict.fromkeys(by))
-    recalibration = recalibration or {}
+    recalibration = normal_recalibration(recalibration or {})
     lazy = verdicts.lazy()
     population = read_population(lazy, by, recalibration)
     parts = cut(population, budget)
@@ -85,7 +94,7 @@ def plan(  # noqa: PLR0913 - each is one decision about the draw, and most have 
         population=population.frame.height,
         left_out=population.left_out,
         double_share=double_share,
-        recalibration={key: (float(a), float(b)) for key, (a, b) in recalibration.items()},
+        recalibration=recalibration,
         codebook=load_codebook().version,
     )
     if planned(draw).strata == strata:  # the pilot is all there is
@@ -95,8 +104,6 @@ def plan(  # noqa: PLR0913 - each is one decision about the draw, and most have 
 
 def planned(draw: Draw) -> Draw:
     """The draw as its second phase will leave it, if the labels bear the score out: what to expect in advance."""
-    if draw.phase == "whole":
-        return draw
     done = [stratum.labels for stratum in draw.strata]
     found = [stratum.labels * stratum.expected for stratum in draw.strata]
     return allocate_rest(draw, found, done)
@@ -107,9 +114,11 @@ def allocate_rest(draw: Draw, positives: Sequence[float], labelled: Sequence[int
 
     `positives` and `labelled` count the pilot's labels per stratum, in the order of `draw.strata`: answers that
     were not complete, and in blocked strata calls that should have been answered. No stratum gets fewer labels
-    than its pilot or than are there already. To be called once: an allocation that follows every label would
-    bias the estimate.
+    than its pilot or than are there already. A draw whose phase is "whole" stays as it is: an allocation that
+    followed every label would bias the estimate. Raises InputError when counts are missing.
     """
+    if draw.phase == "whole":
+        return draw
     if not len(positives) == len(labelled) == len(draw.strata):
         raise InputError(
             f"counts for {len(labelled)} strata, and the draw has {len(draw.strata)}",
@@ -228,10 +237,14 @@ def _spread(count: int, share: float, start: float) -> list[bool]:
 
 
 def _use_cases(verdicts: pl.LazyFrame, items: Sequence[Item]) -> list[str | None]:
-    """The use cases of the drawn exchanges, as often as they occur, in an order of their own."""
-    return sorted(
-        texts(verdicts, [item.exchange for item in items])["use_case"].to_list(), key=lambda name: name or ""
+    """The use cases of the drawn exchanges, each as often as it occurs, sorted."""
+    if "use_case" not in verdicts.collect_schema():
+        return []
+    drawn = pl.Series("id", [item.exchange for item in items], dtype=pl.String)
+    found = verdicts.select("id", pl.col("use_case").cast(pl.String)).filter(
+        pl.col("id").is_in(drawn.implode())
     )
+    return found.collect(engine="streaming")["use_case"].sort().to_list()
 
 
 def _places(draw: Draw, values: tuple[str | None, ...]) -> tuple[float | int | None, ...]:
@@ -243,9 +256,6 @@ def _places(draw: Draw, values: tuple[str | None, ...]) -> tuple[float | int | N
     first, unscored, blocked = (next(iter(where[kind]), None) for kind in ("scored", "unscored", "blocked"))
     edges = [draw.strata[number].low for number in where["scored"][1:]]
     return first, unscored, blocked, *edges, *[float("inf")] * (_INNER_EDGES - len(edges))
-
-
-_INNER_EDGES = 3
 
 
 def _place_schema() -> dict[str, pl.DataType]:

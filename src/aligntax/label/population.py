@@ -23,7 +23,7 @@ BLOCKED = [outcome.value for outcome in PROVIDER_BLOCKED]
 _ELIGIBLE = [Outcome.ANSWERED.value, *BLOCKED]
 _FINGERPRINT_ROWS = 65_536
 _NEARLY = 1e-6  # scores of 0 and 1 have no log-odds
-_KEY, _SLOPE, _INTERCEPT = "__by_{}", "__slope", "__intercept"
+_KEY, _SLICE, _SLOPE, _INTERCEPT = "__by_{}", "__slice", "__slope", "__intercept"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,11 @@ def read_population(
     verdicts: pl.LazyFrame, by: Sequence[str], recalibration: Mapping[str, tuple[float, float]]
 ) -> Population:
     """Read what a draw needs to know, never a text. Raises InputError for a frame that cannot be drawn from."""
-    _refuse_missing(verdicts, by)
+    _refuse_missing(verdicts, ("detector", *by))
     slices, left_out = _slices(verdicts, by)
-    table = slice_table(slices, recalibration).with_columns(slice=pl.int_range(pl.len(), dtype=pl.Int32))
+    table = slice_table(slices, recalibration).with_columns(
+        pl.int_range(pl.len(), dtype=pl.Int32).alias(_SLICE)
+    )
     frame = (
         with_slices(verdicts.filter(eligible()), by, table)
         .select(
@@ -60,7 +62,7 @@ def read_population(
             pl.col("outcome").cast(pl.Enum(_ELIGIBLE)),
             pl.col("p_full").cast(pl.Float32),
             score().alias("score"),
-            "slice",
+            pl.col(_SLICE).alias("slice"),
             pl.col("detector").cast(pl.Categorical),
         )
         .collect(engine="streaming")
@@ -97,7 +99,7 @@ def eligible() -> pl.Expr:
 
 def slice_table(slices: Sequence[Slice], recalibration: Mapping[str, tuple[float, float]]) -> pl.DataFrame:
     """One row per slice in their order: its values as keys for a join, and its recalibration (null: none)."""
-    known = _normal(recalibration)
+    known = normal_recalibration(recalibration)
     pairs = [known.get(slice_key(values), (None, None)) for values in slices]
     keys = {
         _KEY.format(number): pl.Series([values[number] for values in slices], dtype=pl.String)
@@ -148,8 +150,8 @@ def _digest(frame: pl.DataFrame) -> str:
     return state.hexdigest()
 
 
-def _normal(recalibration: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """With every key written as `slice_key` writes it."""
+def normal_recalibration(recalibration: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """With every key written as `slice_key` writes it. Raises InputError for a slope that turns the score round."""
     normal = {}
     for key, (slope, intercept) in recalibration.items():
         if not (math.isfinite(slope) and math.isfinite(intercept) and slope > 0):
