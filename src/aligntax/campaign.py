@@ -136,6 +136,11 @@ def load(store: Store, verdicts: pl.LazyFrame) -> tuple[Draw | None, list[Annota
     return (draw, store.annotations(draw.id)) if draw else (None, [])
 
 
+def known_labels(store: Store, draw: Draw) -> list[Annotation]:
+    """The right labels of the items that were planted to check the annotators."""
+    return [item.known for item in store.items(draw.id) if item.known is not None]
+
+
 def with_slices(verdicts: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
     """The verdicts with the columns that `by` names, `model` and `tags.KEY` among them, as plain columns."""
     return verdicts.with_columns(slice_columns(by, verdicts.collect_schema()))

@@ -30,17 +30,20 @@ def command(out: Path, draw: str | None, file_format: str | None, labels: bool, 
     The file holds what people wrote, and neither models nor scores. Exchanges of the second phase are in it once
     the pilot is labelled.
     """
-    from ...label import formats
+    from ...label.formats import format_of, write_annotations, write_tasks
+    from ..terminal import clean
     from ..where import open_store
     from .which import newest
 
-    kind = file_format or formats.format_of(out)
+    kind = file_format or format_of(out)
     with open_store(where) as store:
         chosen = newest(store, draw)
         if labels:
-            rows = store.annotations(chosen.id)
-            formats.write_annotations(out, rows, format=kind)
+            given = store.annotations(chosen.id)
+            write_annotations(out, given, format=kind)
+            count = len(given)
         else:
-            rows = [item for item in store.items(chosen.id) if item.phase != "reserve"]
-            formats.write_tasks(out, rows, format=kind)
-    click.echo(f"{out}: {len(rows):,} {'labels' if labels else 'exchanges to label'}")
+            tasks = [item for item in store.items(chosen.id) if item.phase != "reserve"]
+            write_tasks(out, tasks, format=kind)
+            count = len(tasks)
+    click.echo(f"{clean(str(out))}: {count:,} {'labels' if labels else 'exchanges to label'}")

@@ -41,7 +41,7 @@ def command(
     """
     from ... import campaign
     from ...errors import InputError
-    from ...label import formats
+    from ...label.formats import read_annotations
     from ..summary import plural
     from ..terminal import clean
     from ..where import open_store
@@ -51,7 +51,7 @@ def command(
         raise click.UsageError("say which files to take labels from, or try: aligntax label import --sample")
     paths = _sample_labels() if sample else list(files)
     readings = [
-        formats.read_annotations(path, format=file_format, annotator="author" if sample else annotator)
+        read_annotations(path, format=file_format, annotator="author" if sample else annotator)
         for path in paths
     ]
     problems = [problem for reading in readings for problem in reading.problems]

@@ -25,7 +25,7 @@ def print_plan(draw: Draw, expected: Sequence[Mapping[str, Any]], store: str) ->
     """The draw for a person: how many, with what to expect of them, and what to do next."""
     screen = console()
     screen.width = min(screen.width, _WIDEST)
-    asked = sum(row["labels"] for row in expected)
+    asked = expected[-1]["labels"]  # the last row is the whole
     screen.print(
         Text(
             f"Draw {draw.id[:8]}: {asked:,} of {plural(draw.population, 'exchange')} to label, "
@@ -68,15 +68,15 @@ def _table(draw: Draw, expected: Sequence[Mapping[str, Any]], screen: Console) -
     table.add_column(cut_middle(" / ".join(draw.by), room) or "slice", max_width=room, no_wrap=True)
     for heading in ("exchanges", "to label", "expected not complete"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in expected[:_MOST_SLICES]:
+    for row in [*expected[:-1][:_MOST_SLICES], expected[-1]]:
         table.add_row(
-            Text(cut_middle(slice_words(row["slice"]), room)),
+            Text("all" if row["slice"] is None else cut_middle(slice_words(row["slice"]), room)),
             f"{row['exchanges']:,}",
             f"{row['labels']:,}",
             f"{percent(row['value'])}  ({percent(row['low'])} to {percent(row['high'])})",
         )
-    if len(expected) > _MOST_SLICES:
-        table.add_row(Text(f"{plural(len(expected) - _MOST_SLICES, 'more slice')} not shown", "dim"))
+    if len(expected) > _MOST_SLICES + 1:
+        table.add_row(Text(f"{plural(len(expected) - _MOST_SLICES - 1, 'more slice')} not shown", "dim"))
     return table
 
 
@@ -102,7 +102,10 @@ def print_status(state: Mapping[str, Any]) -> None:
     screen = console()
     screen.width = min(screen.width, _WIDEST)
     done, asked = state["labelled"], state["to_label"]
-    screen.print(Text(f"Draw {state['draw'][:8]}: {done:,} of {asked:,} exchanges are labelled", "bold"))
+    part = " of the pilot" if state["phase"] == "pilot" else ""
+    screen.print(
+        Text(f"Draw {state['draw'][:8]}: {done:,} of {asked:,} exchanges{part} are labelled", "bold")
+    )
     for person in state["people"]:
         each = f", {person['seconds_each']:.0f} seconds each" if person["seconds_each"] else ""
         screen.print(Text(f"{clean(person['name'])}: {plural(person['labels'], 'label')}{each}"))
@@ -112,7 +115,7 @@ def print_status(state: Mapping[str, Any]) -> None:
 
 def _open_work(state: Mapping[str, Any]) -> Iterator[str]:
     if state["phase"] == "pilot":
-        yield f"The pilot is under way: {state['pilot_left']:,} to go, then the rest is drawn."
+        yield "Once it is complete, the rest is drawn where it tells most."
     if state["double_left"]:
         yield f"{plural(state['double_left'], 'exchange')} wait for a second person."
     if state["disagreements"]:

@@ -1,0 +1,61 @@
+"""Verdicts and the labels of the store to a survey, and the survey back into the store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import __version__, campaign
+from ..estimate import Survey, survey
+from ..estimate.corrected import Population
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..store import Store
+
+
+def estimates(
+    store: Store,
+    verdicts: pl.LazyFrame,
+    *,
+    by: Sequence[str],
+    level: float,
+    population: Population,
+    random_sample: bool,
+) -> Survey:
+    """All that the labels of these verdicts say."""
+    draw, annotations = campaign.load(store, verdicts)
+    return survey(
+        verdicts,
+        draw,
+        annotations,
+        by=by,
+        level=level,
+        population=population,
+        random_sample=random_sample,
+        known=campaign.known_labels(store, draw) if draw else (),
+    )
+
+
+def keep(store: Store, found: Survey, source: Path) -> int:
+    """Keep the rates with what they were made from, for whoever asks later how they came about."""
+    rows = [*found.total.to_dicts(), *(found.slices.to_dicts() if found.by else ())]
+    inputs = {
+        "verdicts": source.name,
+        "verdicts_sha256": sha256(source),
+        "population": found.population,
+        "by": ",".join(found.by),
+        "aligntax": __version__,
+    }
+    if found.draw:
+        inputs |= {"draw": found.draw.id, "fingerprint": found.draw.fingerprint}
+    return store.save_estimates(found.draw.id if found.draw else None, rows, inputs)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
