@@ -19,9 +19,9 @@ from .profile import tail_of
 
 Array = NDArray[np.float64]
 
-_ADDED_ITEMS = (
-    2.0  # with less, alpha near 1 or of a rare value fell out of 95 % intervals in up to one case in seven
-)
+# Without them 95 % intervals held in 80 % to 100 % of draws among 30 to 300 items, with one item in 91 %, with two in 92 %
+# at the least; more pull alpha near 1 down.
+_ADDED_ITEMS = 2.0
 
 
 def alpha(
