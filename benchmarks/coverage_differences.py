@@ -4,7 +4,7 @@
 
 Each part draws from laws whose truth is known, makes the interval with the code that users run, and counts how often
 it holds the truth; beside it stands what people commonly use. Paired methods are summed up exactly, over every table.
-Takes about 3 minutes on one core, with --quick a quarter of one. Reports, and always exits with 0.
+Takes about 3 minutes on one core, with --quick less than half of one. Reports, and always exits with 0.
 """
 
 from __future__ import annotations
