@@ -431,7 +431,7 @@ def test_what_the_queue_knows_follows_from_the_labels_whatever_happens(store: St
         assert row["done"] == len(mine) <= row["wanted"]
         assert row["missing"] == row["wanted"] - row["done"]
         assert row["first_by"] == min((label.annotator for label in mine), default="")
-        assert row["contested"] == (len({label.answered for label in mine}) > 1)
+        assert bool(row["contested"]) == (len({label.answered for label in mine}) > 1)
 
 
 # ---- the audit trail

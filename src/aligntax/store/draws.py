@@ -24,6 +24,18 @@ def check(connection: sa.Connection, draw_id: str, *, alone: bool = False) -> No
         raise InputError("there is no such draw", where=f"draw {records.clean(draw_id)[:80]}")
 
 
+def find(connection: sa.Connection, draw_id: str) -> Draw:
+    """The draw whose id is, or begins with, `draw_id`. Raises InputError where none does, or several do."""
+    ids = connection.scalars(sa.select(draws.c.id)).all()
+    found = [draw_id] if draw_id in ids else [name for name in ids if draw_id and name.startswith(draw_id)]
+    where = f"draw {records.clean(draw_id)[:80]}"
+    if not found:
+        raise InputError("there is no such draw", where=where, remedy="plan one, or name another store")
+    if len(found) > 1:
+        raise InputError(f"{len(found)} draws begin like that", where=where, remedy="give more of the id")
+    return records.draw_of(connection.scalars(sa.select(draws.c.record).where(draws.c.id == found[0])).one())
+
+
 def add(connection: sa.Connection, draw: Draw, rows: Sequence[dict[str, Any]]) -> None:
     """Keep a draw with the rows of its items."""
     if connection.execute(sa.select(draws.c.id).where(draws.c.id == draw.id)).one_or_none() is not None:

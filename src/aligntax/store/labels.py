@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,45 +15,53 @@ from ..types import Annotation, Answered, ShouldAnswer
 from . import records
 from .schema import annotators, items, label_history, labels, leases
 
+_PAGE = 500  # exchanges that one statement names
+
 
 def put(
     connection: sa.Connection,
     draw_id: str,
-    annotation: Annotation,
+    annotations: Sequence[Annotation],
     *,
-    second: bool,
+    second: Collection[str] = (),
     now: dt.datetime,
     action: str = "label",
 ) -> None:
-    """Make this the person's current label of the exchange; `recount` has to follow."""
-    annotation = records.as_kept(annotation, now)
-    phase = _lock_item(connection, draw_id, annotation.exchange)
-    if phase == "reserve" and action != "import":
-        raise InputError(
-            "is in the reserve",
-            where=f"exchange {annotation.exchange}",
-            remedy="label the pilot first: it decides on the rest",
+    """Make these the current labels of their people; `second` names exchanges that want another one.
+
+    Raises InputError where an exchange is not in the draw, or in its reserve and this is no import.
+    """
+    every = [records.as_kept(annotation, now) for annotation in annotations]
+    for start in range(0, len(every), _PAGE):
+        page = every[start : start + _PAGE]
+        exchanges = sorted({annotation.exchange for annotation in page})
+        _lock_items(connection, draw_id, exchanges, reserve=action == "import")
+        before = _standing(connection, draw_id, exchanges)
+        for person in {annotation.annotator for annotation in page}:
+            join(connection, draw_id, person)
+        history = []
+        for annotation in page:
+            replaced = before.get(_whose(annotation))
+            history.append(_change(draw_id, annotation, now, action, label=annotation, replaced=replaced))
+            before[_whose(annotation)] = (
+                annotation  # the same person may speak of it again in the same import
+            )
+        changes = _add_to_history(connection, history)
+        rows = {
+            _whose(annotation): records.label_row(
+                draw_id, annotation, second=annotation.exchange in second, change=change
+            )
+            for annotation, change in zip(page, changes, strict=True)
+        }
+        put_row = _insert(connection, labels)
+        keys = [column.name for column in labels.primary_key]
+        rest = {
+            column.name: put_row.excluded[column.name] for column in labels.columns if column.name not in keys
+        }
+        connection.execute(put_row.on_conflict_do_update(index_elements=keys, set_=rest), list(rows.values()))
+        connection.execute(
+            _END_LEASE, [{"d": draw_id, "e": row["exchange"], "a": row["annotator"]} for row in rows.values()]
         )
-    key = _key(draw_id, annotation)
-    before = connection.execute(sa.select(labels).where(*key)).mappings().one_or_none()
-    change = _add_to_history(
-        connection,
-        draw_id,
-        annotation,
-        now=now,
-        action=action,
-        label=annotation,
-        replaced=None if before is None else records.annotation_of(before),
-    )
-    row = records.label_row(draw_id, annotation, second=second, change=change)
-    if before is None:
-        join(connection, draw_id, annotation.annotator)
-        connection.execute(sa.insert(labels).values(row))
-    else:
-        connection.execute(sa.update(labels).where(*key).values(row))
-    connection.execute(
-        sa.delete(leases).where(*_same_lease(draw_id, annotation.exchange, annotation.annotator))
-    )
 
 
 def take_back(
@@ -63,14 +71,14 @@ def take_back(
     row = newest(connection, draw_id, annotator)
     if row is None:
         return None
-    _lock_item(connection, draw_id, row["exchange"])
+    _lock_items(connection, draw_id, [row["exchange"]], reserve=True)
     annotation = records.annotation_of(row)
     gone = connection.execute(
-        sa.delete(labels).where(*_key(draw_id, annotation), labels.c.change == row["change"])
+        sa.delete(labels).where(labels.c.draw == draw_id, labels.c.change == row["change"])
     )
     if not gone.rowcount:  # the same person took it back elsewhere, while this one waited for the item
         return None
-    _add_to_history(connection, draw_id, annotation, now=now, action="undo", label=None, replaced=annotation)
+    _add_to_history(connection, [_change(draw_id, annotation, now, "undo", label=None, replaced=annotation)])
     recount(connection, draw_id, [annotation.exchange])
     hold(connection, draw_id, annotation.exchange, annotator, now + lease)
     return annotation
@@ -139,7 +147,7 @@ def _recount_all() -> sa.Update:
             wanted=wanted,
             missing=sa.case((reserve | settled | (done >= wanted), 0), else_=wanted - done),
             first_by=sa.func.coalesce(over_labels(sa.func.min(labels.c.annotator)), ""),
-            contested=~reserve & ~settled & contested,
+            contested=sa.case((~reserve & ~settled & contested, 1), else_=0),
         )
     )
 
@@ -174,25 +182,45 @@ def _says_positive(rows: list[sa.RowMapping], *, blocked: bool) -> bool:
 _NOT_COMPLETE = (Answered.PART, Answered.NONE)
 
 
-def _lock_item(connection: sa.Connection, draw_id: str, exchange: str) -> str:
-    """Let no other writer at the labels of this item, and return its phase. Raises InputError where there is none."""
-    which = sa.select(items.c.phase).where(items.c.draw == draw_id, items.c.exchange == exchange)
-    phase: str | None = connection.execute(which.with_for_update(key_share=True)).scalar_one_or_none()
-    if phase is None:
-        raise InputError("is not in this draw", where=f"exchange {exchange[:80]}")
-    return phase
+def _lock_items(connection: sa.Connection, draw_id: str, exchanges: Sequence[str], *, reserve: bool) -> None:
+    """Let no other writer at the labels of these items. Raises InputError where one is not there to label."""
+    which = sa.select(items.c.exchange, items.c.phase).where(
+        items.c.draw == draw_id, items.c.exchange.in_(exchanges)
+    )
+    in_order = which.order_by(items.c.exchange).with_for_update(key_share=True)  # so that two do not deadlock
+    phases = dict(connection.execute(in_order).tuples().all())
+    for exchange in exchanges:
+        if exchange not in phases:
+            raise InputError("is not in this draw", where=f"exchange {exchange[:80]}")
+        if phases[exchange] == "reserve" and not reserve:
+            raise InputError(
+                "is in the reserve",
+                where=f"exchange {exchange}",
+                remedy="label the pilot first: it decides on the rest",
+            )
 
 
-def _add_to_history(
-    connection: sa.Connection,
+def _whose(annotation: Annotation) -> tuple[str, str, bool]:
+    """What there is one current label of."""
+    return annotation.exchange, annotation.annotator, annotation.adjudicated
+
+
+def _standing(
+    connection: sa.Connection, draw_id: str, exchanges: Sequence[str]
+) -> dict[tuple[str, str, bool], Annotation]:
+    found = sa.select(labels).where(labels.c.draw == draw_id, labels.c.exchange.in_(exchanges))
+    standing = [records.annotation_of(row) for row in connection.execute(found).mappings()]
+    return {_whose(annotation): annotation for annotation in standing}
+
+
+def _change(
     draw_id: str,
     annotation: Annotation,
-    *,
     now: dt.datetime,
     action: str,
-    **said: Any,
-) -> int:
-    row = {
+    **said: Annotation | None,
+) -> dict[str, Any]:
+    return {
         "draw": draw_id,
         "exchange": annotation.exchange,
         "annotator": annotation.annotator,
@@ -200,8 +228,12 @@ def _add_to_history(
         "action": action,
         **{name: None if value is None else records.as_json(value) for name, value in said.items()},
     }
-    added = connection.execute(sa.insert(label_history).values(row).returning(label_history.c.id))
-    return int(added.scalar_one())
+
+
+def _add_to_history(connection: sa.Connection, rows: list[dict[str, Any]]) -> Sequence[int]:
+    """Numbers of the new entries, in the order of the rows."""
+    added = sa.insert(label_history).returning(label_history.c.id, sort_by_parameter_order=True)
+    return connection.scalars(added, rows).all()
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -209,14 +241,8 @@ def _insert(connection: sa.Connection, table: sa.Table) -> Any:
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
-def _key(draw_id: str, annotation: Annotation) -> Iterable[Any]:
-    return (
-        labels.c.draw == draw_id,
-        labels.c.exchange == annotation.exchange,
-        labels.c.annotator == annotation.annotator,
-        labels.c.adjudicated == annotation.adjudicated,
-    )
-
-
-def _same_lease(draw_id: str, exchange: str, annotator: str) -> Iterable[Any]:
-    return leases.c.draw == draw_id, leases.c.exchange == exchange, leases.c.annotator == annotator
+_END_LEASE = sa.delete(leases).where(
+    leases.c.draw == sa.bindparam("d"),
+    leases.c.exchange == sa.bindparam("e"),
+    leases.c.annotator == sa.bindparam("a"),
+)

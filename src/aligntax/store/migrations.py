@@ -56,7 +56,7 @@ ALTER TABLE items ADD COLUMN planned INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE items ADD COLUMN done INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE items ADD COLUMN missing INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE items ADD COLUMN first_by VARCHAR NOT NULL DEFAULT '';
-ALTER TABLE items ADD COLUMN contested BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE items ADD COLUMN contested INTEGER NOT NULL DEFAULT 0;
 INSERT INTO label_history (draw, exchange, annotator, time, action, label)
     SELECT draw, exchange, annotator, time, 'label', {label_as_json} FROM labels
     ORDER BY time, exchange, annotator;
@@ -70,15 +70,16 @@ UPDATE items SET
         WHERE labels.draw = items.draw AND labels.exchange = items.exchange),
     first_by = COALESCE((SELECT MIN(annotator) FROM labels
         WHERE labels.draw = items.draw AND labels.exchange = items.exchange), ''),
-    contested = COALESCE((SELECT MAX(CASE WHEN adjudicated THEN 1 ELSE 0 END) = 0 AND (
+    contested = (SELECT CASE WHEN MAX(CASE WHEN adjudicated THEN 1 ELSE 0 END) = 0 AND (
             COUNT(DISTINCT answered) > 1 OR COUNT(DISTINCT should_answer) > 1 OR COUNT(DISTINCT kinds) > 1)
-        FROM labels WHERE labels.draw = items.draw AND labels.exchange = items.exchange), FALSE);
+            THEN 1 ELSE 0 END
+        FROM labels WHERE labels.draw = items.draw AND labels.exchange = items.exchange);
 UPDATE items SET missing = wanted - done WHERE phase <> 'reserve' AND done < wanted AND NOT EXISTS (
     SELECT 1 FROM labels
     WHERE labels.draw = items.draw AND labels.exchange = items.exchange AND adjudicated);
 CREATE INDEX items_queue ON items (draw, first_by, turn, position) WHERE missing > 0;
-CREATE INDEX items_tally ON items (draw, phase, stratum, done, missing);
-CREATE INDEX items_contested ON items (draw, contested) WHERE contested IS TRUE;
+CREATE INDEX items_tally ON items (draw, phase, done, missing, stratum);
+CREATE INDEX items_contested ON items (draw, contested) WHERE contested > 0;
 CREATE INDEX labels_by_person ON labels (draw, annotator, change)
 """
 

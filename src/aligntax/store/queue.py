@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from .labels import hold
 from .records import Progress
-from .schema import OPEN, annotators, items, label_history, labels, leases
+from .schema import CONTESTED, OPEN, annotators, items, label_history, labels, leases
 
 _PAUSE_S = 600.0  # a longer gap between two labels is no time spent on an item
 _RECENT = 50  # labels that say how quick somebody is
@@ -33,13 +33,13 @@ def take_next(
 
 def _held(connection: sa.Connection, draw_id: str, annotator: str) -> str | None:
     """What the person was given already: a page that is loaded again shows the same item."""
-    same = sa.and_(leases.c.draw == items.c.draw, leases.c.exchange == items.c.exchange)
-    mine = (
-        sa.select(items.c.exchange)
-        .join(leases, same)
-        .where(leases.c.draw == draw_id, leases.c.annotator == annotator, OPEN, ~_labelled_by(annotator))
-    )
-    return connection.execute(mine.order_by(items.c.turn, items.c.position).limit(1)).scalar_one_or_none()
+    theirs = sa.select(leases.c.exchange).where(leases.c.draw == draw_id, leases.c.annotator == annotator)
+    held = connection.scalars(theirs).all()
+    if not held:
+        return None
+    mine = sa.select(items.c.exchange).where(items.c.draw == draw_id, items.c.exchange.in_(held), OPEN)
+    first = mine.where(~_labelled_by(annotator)).order_by(items.c.turn, items.c.position).limit(1)
+    return connection.execute(first).scalar_one_or_none()
 
 
 def _free(connection: sa.Connection, draw_id: str, annotator: str) -> str | None:
@@ -93,16 +93,16 @@ def progress(connection: sa.Connection, draw_id: str, annotator: str | None) -> 
         sa.func.coalesce(
             sa.func.sum(sa.case((items.c.done > 0, items.c.missing), (OPEN, items.c.missing - 1), else_=0)), 0
         ),
-    ).where(items.c.draw == draw_id, items.c.phase != "reserve")
+    ).where(items.c.draw == draw_id, items.c.phase.in_(("pilot", "rest")))
     labelled, to_label, pilot_left, double_left = connection.execute(asked).one()
     if annotator is not None:
-        labelled = connection.execute(_mine(draw_id, annotator)).scalar_one()
+        labelled = _labelled(connection, draw_id, annotator)
         open_now = sa.select(sa.func.count()).where(items.c.draw == draw_id, OPEN)
         to_label = (
             connection.execute(open_now).scalar_one()
             - connection.execute(open_now.where(items.c.first_by == annotator)).scalar_one()
         )
-    contested = sa.select(sa.func.count()).where(items.c.draw == draw_id, items.c.contested.is_(sa.true()))
+    contested = sa.select(sa.func.count()).where(items.c.draw == draw_id, CONTESTED)
     return Progress(
         labelled=labelled,
         to_label=to_label,
@@ -113,11 +113,12 @@ def progress(connection: sa.Connection, draw_id: str, annotator: str | None) -> 
     )
 
 
-def _mine(draw_id: str, annotator: str) -> Any:
-    """How many items the person labelled, those aside that are not asked for yet."""
-    same = sa.and_(labels.c.draw == items.c.draw, labels.c.exchange == items.c.exchange)
-    asked = sa.select(sa.func.count(labels.c.exchange.distinct())).join(items, same)
-    return asked.where(labels.c.draw == draw_id, labels.c.annotator == annotator, items.c.phase != "reserve")
+def _labelled(connection: sa.Connection, draw_id: str, annotator: str) -> int:
+    """How many labels the person gave, those of the reserve aside, which wait."""
+    given = sa.select(sa.func.count()).where(labels.c.draw == draw_id, labels.c.annotator == annotator)
+    waiting = sa.select(sa.func.count()).where(items.c.draw == draw_id, items.c.phase == "reserve")
+    theirs = waiting.where(items.c.done > 0, _labelled_by(annotator))
+    return int(connection.execute(given).scalar_one() - connection.execute(theirs).scalar_one())
 
 
 _PILOT = (items.c.phase == "pilot") & items.c.stratum.is_not(None)

@@ -36,7 +36,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a draw has come; of one person, where one was named. Skipped items count as labelled."""
 
-    labelled: int  # items with a label
+    labelled: int  # items with a label; of a person: labels that they gave
     to_label: (
         int  # items that are asked for and still lack their first label; of a person: that they may be given
     )
@@ -160,7 +160,7 @@ def item_row(draw_id: str, item: Item) -> dict[str, Any]:
         "done": 0,
         "missing": 0 if item.phase == "reserve" else item.wanted,
         "first_by": "",
-        "contested": False,
+        "contested": 0,
     }
 
 

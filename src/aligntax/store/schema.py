@@ -82,11 +82,14 @@ items = sa.Table(
     sa.Column("done", sa.Integer, nullable=False),  # current labels
     sa.Column("missing", sa.Integer, nullable=False),  # labels that are still asked for
     sa.Column("first_by", sa.String, nullable=False),  # who gave the first by name; "" where nobody did
-    sa.Column("contested", sa.Boolean, nullable=False),  # people differ, and nobody has settled it
+    sa.Column("contested", sa.Integer, nullable=False),  # 1: people differ, and nobody has settled it
 )
 
+# Spelled as in the partial indexes, without a parameter, or the indexes are not used.
 OPEN = items.c.missing > sa.literal_column("0")
-"""Items that somebody is still asked for; spelled as in the partial index, or the index is not used."""
+"""Items that somebody is still asked for."""
+CONTESTED = items.c.contested > sa.literal_column("0")
+"""Items that wait for an adjudicator."""
 
 sa.Index(
     "items_queue",
@@ -97,13 +100,9 @@ sa.Index(
     sqlite_where=OPEN,
     postgresql_where=OPEN,
 )
-sa.Index("items_tally", items.c.draw, items.c.phase, items.c.stratum, items.c.done, items.c.missing)
+sa.Index("items_tally", items.c.draw, items.c.phase, items.c.done, items.c.missing, items.c.stratum)
 sa.Index(
-    "items_contested",
-    items.c.draw,
-    items.c.contested,
-    sqlite_where=items.c.contested.is_(sa.true()),
-    postgresql_where=items.c.contested.is_(sa.true()),
+    "items_contested", items.c.draw, items.c.contested, sqlite_where=CONTESTED, postgresql_where=CONTESTED
 )
 
 annotators = sa.Table(

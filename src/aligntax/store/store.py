@@ -112,15 +112,7 @@ class Store:
 
     def draw(self, draw_id: str) -> Draw:
         """The draw whose id is, or begins with, `draw_id`. Raises InputError where none does, or several do."""
-        every = self.draws()
-        found = [draw for draw in every if draw.id == draw_id]
-        found = found or [draw for draw in every if draw_id and draw.id.startswith(draw_id)]
-        where = f"draw {records.clean(draw_id)[:80]}"
-        if not found:
-            raise InputError("there is no such draw", where=where, remedy="plan one, or name another store")
-        if len(found) > 1:
-            raise InputError(f"{len(found)} draws begin like that", where=where, remedy="give more of the id")
-        return found[0]
+        return self._database.read(lambda connection: draws.find(connection, draw_id))
 
     def draw_for(self, fingerprint: str) -> Draw | None:
         """The newest draw from the population with this fingerprint; None where there is none."""
@@ -231,7 +223,8 @@ class Store:
         moment = now or _now()
 
         def work(connection: sa.Connection) -> None:
-            labels.put(connection, draw_id, annotation, second=second, now=moment)
+            wants = [annotation.exchange] if second else ()
+            labels.put(connection, draw_id, [annotation], second=wants, now=moment)
             labels.recount(connection, draw_id, [annotation.exchange])
 
         self._write(draw_id, work)
@@ -246,9 +239,7 @@ class Store:
         every, moment = sorted(annotations, key=lambda annotation: annotation.exchange), _now()
 
         def work(connection: sa.Connection) -> int:
-            for annotation in every:  # in one order, so that two imports do not wait for one another
-                wants = annotation.exchange in second
-                labels.put(connection, draw_id, annotation, second=wants, now=moment, action="import")
+            labels.put(connection, draw_id, every, second=second, now=moment, action="import")
             labels.recount(connection, draw_id, sorted({annotation.exchange for annotation in every}))
             return len(every)
 
@@ -287,7 +278,7 @@ class Store:
         An axis that somebody left out does not differ. In the order of the queue.
         """
         items = schema.items
-        found = sa.select(items.c.exchange).where(items.c.draw == draw_id, items.c.contested.is_(sa.true()))
+        found = sa.select(items.c.exchange).where(items.c.draw == draw_id, schema.CONTESTED)
         in_order = found.order_by(items.c.turn, items.c.position)
         return self._read(draw_id, lambda connection: list(connection.scalars(in_order)))
 
