@@ -20,8 +20,12 @@ from .. import __version__
 from ..errors import AlignTaxError
 
 COMMANDS = {
+    "init": "aligntax.cli.init:command",
     "scan": "aligntax.cli.scan:command",
     "label": "aligntax.cli.label:command",
+    "estimate": "aligntax.cli.estimate:command",
+    "compare": "aligntax.cli.compare:command",
+    "gate": "aligntax.cli.gate:command",
     "report": "aligntax.cli.report:command",
     "doctor": "aligntax.cli.doctor:command",
 }
