@@ -475,3 +475,33 @@ def test_a_raw_difference_that_is_all_detector_is_corrected_to_none():
         assert found["corrected"]
         covered += found["low"] <= 0 <= found["high"]
     assert covered >= rounds - 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("paired", [True, False])
+def test_intervals_of_length_and_hedging_hold_in_95_percent(paired):
+    """Prompts differ among themselves far more than the sides do; mixes of use cases differ where nothing is paired."""
+    random, rounds, held = np.random.default_rng(11), 400, {"length": 0, "hedge_density": 0}
+    for _ in range(rounds):
+        sides = []
+        topic = random.normal(0, 0.8, (2, 60))
+        for at, (longer, more) in enumerate(((0.0, 0.0), (0.2, 0.3))):
+            parts = []
+            for case, centre in enumerate((3.5, 5.5)):
+                count = 60 if paired else (15, 60)[case == at]
+                level = topic[case] if paired else random.normal(0, 0.8, count)
+                words = np.exp(centre + level + longer + random.normal(0, 0.3, count)).round().astype(int) + 1
+                density = centre + level + more + random.normal(0, 0.5, count)
+                first = 1000 * case + (0 if paired else 10_000 * at)
+                parts.append(
+                    with_measures(
+                        f"{at}-{case}-", density.tolist(), words.tolist(), first, use_case=str(case)
+                    )
+                )
+            sides.append(pl.concat(parts))
+        table = compared(*sides)
+        for name, truth in (("length", math.exp(0.2)), ("hedge_density", 0.3)):
+            found = row(table, name)
+            held[name] += found["low"] <= truth <= found["high"]
+    print({name: count / rounds for name, count in held.items()})
+    assert all(count / rounds >= 0.925 for count in held.values())

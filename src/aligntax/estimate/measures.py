@@ -162,7 +162,7 @@ def _pooled(
 ) -> Measured:
     """Weighted means of parts, their ends recovered as in MOVER: the squares of the distances add up.
 
-    Ref: Zou, Huang and Zhang 2009, confidence limits of a linear combination.
+    Ref: Zou, Huang and Zhang 2009, confidence interval of a linear function of proportions.
     """
     total = sum(part.weight for part in parts)
     shares = [part.weight / total for part in parts]
