@@ -18,7 +18,8 @@ logs detect judge label suites mitigate weights client store verdict_file config
 estimate run
 campaign triggers twins floor frontier tune
 report monitor
-cli gateway ui lab testing
+gateway ui lab testing
+cli
 """
 HEIGHT = {room: height for height, rooms in enumerate(LAYERS.strip().split("\n")) for room in rooms.split()}
 PACKAGE = Path(aligntax.__file__).parent

@@ -114,17 +114,30 @@ def _slices(found: Survey, screen: Console) -> Table:
     if not narrow:
         table.add_column("raw", justify="right", no_wrap=True)
         table.add_column("bias", justify="right", no_wrap=True)
-    names = list(found.by)
-    rows = found.slices.filter(target="not_complete").to_dicts() if names else []
-    keys = list(dict.fromkeys(tuple(row[name] for name in names) for row in rows))
-    for key in keys[:_MOST_SLICES]:
-        of = [row for row in rows if tuple(row[name] for name in names) == key]
-        _add(table, cut_middle(slice_words(key), room), of, narrow=narrow)
-    if len(keys) > _MOST_SLICES:
-        table.add_row(Text(f"{plural(len(keys) - _MOST_SLICES, 'more slice')} not shown", "dim"))
-    if len(keys) != 1:
-        _add(table, "all", found.total.filter(target="not_complete").to_dicts(), narrow=narrow)
+    for name, rows in _lines(found, room):
+        _add(table, name, rows, narrow=narrow)
     return table
+
+
+def _lines(found: Survey, room: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Name and rows of each line: slices under the first thing they are sliced by, the whole last."""
+    groups = _by_slice(found.groups, found.by[:1])
+    slices = _by_slice(found.slices, found.by)
+    for key, rows in list(groups.items())[:_MOST_SLICES]:
+        yield cut_middle(slice_words(key), room), rows
+        if len(found.by) > 1:
+            members = {other[1:]: of for other, of in slices.items() if other[:1] == key}
+            for rest, of in list(members.items())[:_MOST_SLICES]:
+                yield f"  {cut_middle(slice_words(rest), room - 2)}", of
+    if len(groups) != 1 or not found.by:
+        yield "all", found.total.filter(target="not_complete").to_dicts()
+
+
+def _by_slice(table: pl.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    slices: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in table.filter(target="not_complete").to_dicts() if by else ():
+        slices.setdefault(tuple(row[name] for name in by), []).append(row)
+    return slices
 
 
 def _add(table: Table, name: str, rows: Sequence[Row], *, narrow: bool) -> None:

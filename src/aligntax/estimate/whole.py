@@ -24,6 +24,7 @@ class Survey:
     population: Population
     total: pl.DataFrame  # rows of `corrected`, of all exchanges
     slices: pl.DataFrame  # the same by slice; those of `total` where `by` is empty
+    groups: pl.DataFrame  # the same by the first of `by` alone
     draw: Draw | None
     labelled: int  # exchanges with a label, skipped ones too
     annotators: tuple[str, ...]
@@ -65,13 +66,16 @@ def survey(  # noqa: PLR0913 - as `corrected`
             random_sample=random_sample,
         )
 
+    by = tuple(dict.fromkeys(by))
     total = rates(())
+    slices = rates(by) if by else total
     return Survey(
-        by=tuple(dict.fromkeys(by)),
+        by=by,
         level=level,
         population=population,
         total=total,
-        slices=rates(by) if by else total,
+        slices=slices,
+        groups=rates(by[:1]) if len(by) > 1 else slices,
         draw=draw,
         labelled=len({note.exchange for note in own}),
         annotators=tuple(sorted({note.annotator for note in own if not note.adjudicated})),
