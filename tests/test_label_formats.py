@@ -359,6 +359,32 @@ def test_argilla_s_drafts_do_not_count_and_discarding_is_skipping(written: Write
     assert reading.blank == 1
 
 
+def test_argilla_s_flat_records_bring_their_statuses(written: Write) -> None:
+    record = {  # as records.to_list(flatten=True) of version 2.8 gives it
+        "id": "a1",
+        "status": "completed",
+        "_server_id": None,
+        "prompt": "Why?",
+        "answered.responses": ["part", "full", "none"],
+        "answered.responses.users": ["u1", "u2", "u3"],
+        "answered.responses.status": ["discarded", "submitted", "draft"],
+        "kinds.responses": [["hard_refusal"]],
+        "kinds.responses.users": ["u1"],
+        "kinds.responses.status": ["discarded"],
+        "note.responses": None,
+        "answered.suggestion": "full",
+        "answered.suggestion.score": None,
+        "answered.suggestion.agent": "model",
+    }
+    unlabelled = {"id": "a2", "status": "pending", "_server_id": None, "prompt": "Why?"}
+    reading = read_annotations(written(json.dumps([record, unlabelled])))
+    assert reading.annotations == (
+        Annotation(exchange="a1", annotator="u1", skipped="other"),
+        Annotation(exchange="a1", annotator="u2", answered=Answered.FULL, kinds=()),
+    )
+    assert (reading.problems, reading.blank) == ((), 1)
+
+
 @pytest.mark.parametrize("file_format", ["label_studio", "argilla"])
 def test_records_of_another_shape_are_problems(file_format: str, written: Write) -> None:
     odd: list[object] = [
