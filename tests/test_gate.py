@@ -447,6 +447,14 @@ def test_a_model_exactly_at_its_floor_passes_in_at_most_5_percent_of_gates(
     assert simulated(rule, shares, rates, labels)[Ruling.PASS] <= ERROR
 
 
+def test_a_ceiling_passes_a_model_at_its_limit_more_often_where_the_detector_is_blind() -> None:
+    """The price of the usual bound; a floor does not pay it. Held here so that what the docs admit stays true."""
+    blind = (0.03, 0.03, 0.05, 0.2)  # most positives are where the score sees none
+    truth = float(np.dot(SHARES, blind))
+    rule = Ceiling(use_case="a", target="refused", limit=truth, confidence=0.95, minimum_effect=0.0)
+    assert ERROR < simulated(rule, SHARES, blind, LABELS)[Ruling.PASS] < 0.15
+
+
 def test_a_model_far_from_its_limit_is_decided() -> None:
     far = Ceiling(use_case="a", target="refused", limit=0.25, confidence=0.95, minimum_effect=0.01)
     near = Ceiling(use_case="a", target="refused", limit=0.02, confidence=0.95, minimum_effect=0.01)

@@ -93,8 +93,7 @@ def confidence_note(decision: Decision) -> str:
     mistaken = min(sum(1 - of.confidence for of in rules), 1.0)
     return (
         f"{len(rules)} rules tested, each at {each} confidence on its own: a model exactly on all of its limits "
-        f"would fail in up to {percent(mistaken)} of such gates, one that is beyond a limit by what matters would "
-        f"pass in about {percent(1 - sure[0])} at most."
+        f"would fail in up to {percent(mistaken)} of such gates."
     )
 
 
