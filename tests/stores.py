@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +14,11 @@ from aligntax.types import Annotation, Answered, Draw, Item, Stratum
 
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 NOW = dt.datetime(2025, 3, 1, 9, 0, tzinfo=dt.UTC)
-_numbers = itertools.count()
 
 
 def place(kind: str, folder: Path) -> str:
-    """Path or URL of a new, empty database."""
-    return (
-        str(folder / "labels.db") if kind == "sqlite" else postgres.fresh_database(f"test_{next(_numbers)}")
-    )
+    """Path or URL of a database that is empty."""
+    return str(folder / "labels.db") if kind == "sqlite" else postgres.fresh_database()
 
 
 @pytest.fixture(params=DATABASES)

@@ -188,7 +188,7 @@ def _lock_items(connection: sa.Connection, draw_id: str, exchanges: Sequence[str
         items.c.draw == draw_id, items.c.exchange.in_(exchanges)
     )
     in_order = which.order_by(items.c.exchange).with_for_update(key_share=True)  # so that two do not deadlock
-    phases = dict(connection.execute(in_order).tuples().all())
+    phases = {row.exchange: row.phase for row in connection.execute(in_order)}
     for exchange in exchanges:
         if exchange not in phases:
             raise InputError("is not in this draw", where=f"exchange {exchange[:80]}")
