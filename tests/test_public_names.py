@@ -12,7 +12,7 @@ from documents import text_of
 
 API = text_of("reference/api.md")
 SECTIONS = dict(re.findall(r"^### `?([\w.]+)`?$(.*?)(?=^##|\Z)", API, re.MULTILINE | re.DOTALL))
-FUNCTIONS = ("read", "scan", "summarise", "write_report")
+FUNCTIONS = ("corrected", "read", "scan", "summarise", "survey", "write_report")
 
 
 def test_what_is_public_is_what_is_documented() -> None:

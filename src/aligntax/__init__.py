@@ -11,16 +11,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .detect import scan
     from .errors import AlignTaxError, InputError, MissingExtra, NotEnoughData, UpstreamError
-    from .estimate import summarise
+    from .estimate import Survey, corrected, summarise, survey
     from .logs import read
     from .report import write_report
-    from .types import Answered, Exchange, Kind, Label, Outcome, Problem, Span, Verdict
+    from .store import Store
+    from .types import (
+        Annotation,
+        Answered,
+        Draw,
+        Estimate,
+        Exchange,
+        Kind,
+        Label,
+        Outcome,
+        Problem,
+        ShouldAnswer,
+        Span,
+        Verdict,
+    )
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AlignTaxError": "errors",
+    "Annotation": "types",
     "Answered": "types",
+    "Draw": "types",
+    "Estimate": "types",
     "Exchange": "types",
     "InputError": "errors",
     "Kind": "types",
@@ -29,18 +46,26 @@ _HOME = {
     "NotEnoughData": "errors",
     "Outcome": "types",
     "Problem": "types",
+    "ShouldAnswer": "types",
     "Span": "types",
+    "Store": "store",
+    "Survey": "estimate",
     "UpstreamError": "errors",
     "Verdict": "types",
+    "corrected": "estimate",
     "read": "logs",
     "scan": "detect",
     "summarise": "estimate",
+    "survey": "estimate",
     "write_report": "report",
 }
 
 __all__ = [
     "AlignTaxError",
+    "Annotation",
     "Answered",
+    "Draw",
+    "Estimate",
     "Exchange",
     "InputError",
     "Kind",
@@ -49,13 +74,18 @@ __all__ = [
     "NotEnoughData",
     "Outcome",
     "Problem",
+    "ShouldAnswer",
     "Span",
+    "Store",
+    "Survey",
     "UpstreamError",
     "Verdict",
     "__version__",
+    "corrected",
     "read",
     "scan",
     "summarise",
+    "survey",
     "write_report",
 ]
 

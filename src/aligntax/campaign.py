@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from . import label
 from .errors import InputError
@@ -20,9 +22,10 @@ from .stats.profile import profile_interval
 from .types import CONTENT_COLUMNS, Annotation, Draw, Item, Stratum
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from .store import Store
+
+LEARNED = "recalibration"
+"""Under this name a saved estimate keeps what its labels say of the detector's scores, as JSON."""
 
 _TEXTS = ("source_id", "use_case", *(name for name in CONTENT_COLUMNS if name != "tags"))
 
@@ -54,6 +57,23 @@ def start(
     draw, items = label.plan(sliced, by=by, now=dt.datetime.now(dt.UTC), **settings)
     store.add_draw(draw, _with_texts(items, verdicts if texts is None else texts))
     return draw
+
+
+def learned(store: Store, verdicts: pl.LazyFrame, by: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """What the labels of an earlier draw say of the detector's scores: `recalibration` for the next draw.
+
+    From the newest estimate whose draw had the same slices and detector; {} where there is none. Those labels take no
+    part in the estimates of the next draw, so no label is scored by a fit on itself.
+    """
+    detectors = verdicts.select(pl.col("detector").drop_nulls().unique().sort()).collect(engine="streaming")
+    name = ", ".join(detectors.to_series())
+    draws = {draw.id: draw for draw in store.draws()}
+    for saved in store.estimates():
+        draw = draws.get(saved.draw or "")
+        if draw and draw.by == tuple(by) and draw.detector == name and LEARNED in saved.inputs:
+            lines: dict[str, list[float]] = json.loads(saved.inputs[LEARNED])
+            return {key: (slope, intercept) for key, (slope, intercept) in lines.items()}
+    return {}
 
 
 def record(store: Store, draw_id: str, annotation: Annotation) -> Draw:
@@ -131,9 +151,17 @@ def _expected_of(strata: Sequence[Stratum], level: float) -> dict[str, Any]:
 
 
 def load(store: Store, verdicts: pl.LazyFrame) -> tuple[Draw | None, list[Annotation]]:
-    """The newest draw made from exactly these verdicts, and its labels; None where there is no such draw."""
-    draw = store.draw_for(label.fingerprint(verdicts))
-    return (draw, store.annotations(draw.id)) if draw else (None, [])
+    """The newest draw made from exactly these verdicts that has labels, and these; None where there is no draw.
+
+    A later draw without a label yet does not hide what an earlier one has shown.
+    """
+    mark = label.fingerprint(verdicts)
+    draws = [draw for draw in store.draws() if draw.fingerprint == mark]
+    for draw in draws:
+        annotations = store.annotations(draw.id)
+        if annotations:
+            return draw, annotations
+    return (draws[0] if draws else None), []
 
 
 def known_labels(store: Store, draw: Draw) -> list[Annotation]:

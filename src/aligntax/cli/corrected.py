@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ def keep(store: Store, found: Survey, source: Path) -> int:
     }
     if found.draw:
         inputs |= {"draw": found.draw.id, "fingerprint": found.draw.fingerprint}
+        inputs |= {campaign.LEARNED: json.dumps(found.recalibration)}
     return store.save_estimates(found.draw.id if found.draw else None, rows, inputs)
 
 

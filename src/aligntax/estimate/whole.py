@@ -12,7 +12,7 @@ from ..types import Annotation, Draw
 from .agreement import agreement, known_accuracy
 from .audit import audit
 from .corrected import Population, corrected, spread
-from .recalibrate import calibration
+from .recalibrate import calibration, recalibrate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class Survey:
     audit: pl.DataFrame | None
     spread: pl.DataFrame | None  # of all exchanges, with each annotator's labels alone
     calibration: pl.DataFrame | None  # of the score, before and after a recalibration for the next draw
+    recalibration: dict[str, tuple[float, float]]  # what the next draw may take; {}: nothing helps
 
 
 def survey(  # noqa: PLR0913 - as `corrected`
@@ -85,6 +86,7 @@ def survey(  # noqa: PLR0913 - as `corrected`
         audit=audit(verdicts, draw, own, level=level) if draw and planned else None,
         spread=_spread(verdicts, draw, own, level, population) if planned and own else None,
         calibration=calibration(verdicts, draw, own) if draw and planned and own else None,
+        recalibration=recalibrate(verdicts, draw, own) if draw and planned and own else {},
     )
 
 

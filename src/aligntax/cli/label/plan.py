@@ -82,6 +82,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
             seed=secrets.randbelow(2**32) if seed is None else seed,
             level=level,
             source=verdicts.name,
+            recalibration=campaign.learned(store, frame, by),
         )
         if as_json:
             click.echo(plan_document(draw, campaign.expected(draw)))

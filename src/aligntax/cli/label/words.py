@@ -91,6 +91,8 @@ def _notes(draw: Draw, asked: int) -> Iterator[str]:
         f"{percent(draw.double_share)} are labelled by two people, where there are two. "
         f"At {SECONDS_EACH} seconds each that is about {hours:.1f} hours of work in all."
     )
+    if draw.recalibration:
+        yield "The detector's scores are recalibrated by the labels of an earlier draw."
     left_out = [f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in draw.left_out.items() if count]
     if left_out:
         yield f"Nobody can label: {', '.join(left_out)}."
