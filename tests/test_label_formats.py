@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import json
@@ -185,12 +186,13 @@ def test_bad_lines_of_json_are_named(written: Write) -> None:
         '{"id": "c", "label": "secret"}',
         '{"answered": "full"}',
         '{"id": "d", "answered": ["full", "part"]}',
+        '{"id": ["secret"], "answered": "full"}',
         "",
         '{"id": "e"}',
     ]
     reading = read_annotations(written("\n".join(lines)), annotator="anna")
     assert [note.exchange for note in reading.annotations] == ["a"]
-    assert [problem.line for problem in reading.problems] == [2, 3, 4, 5, 6, 7, 8]
+    assert [problem.line for problem in reading.problems] == [2, 3, 4, 5, 6, 7, 8, 9]
     assert reading.blank == 1
     assert not any("secret" in problem.reason for problem in reading.problems)
     assert "same person as line 1" in reading.problems[2].reason
@@ -202,6 +204,7 @@ UNREADABLE = {
     "two alike": ("id,answered,Answered\na,full,none\n", "same name"),
     "not text": (b"id,answered\n\xff\xfe\xfa,full\n", "not UTF-8"),
     "broken": ("[{]", "not JSON"),
+    "deep": ("[" * 100_000, "not JSON"),
 }
 
 
@@ -459,3 +462,64 @@ def test_label_studio_s_configuration_offers_the_codebook() -> None:
     assert view.find("Choices[@name='kinds']").get("choice") == "multiple"  # type: ignore[union-attr]
     shown = {text.get("value") for text in view.iter("Text")}
     assert {"$prompt", "$response"} <= shown
+
+
+SHAPES = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 5) | st.sampled_from(["full", "yes", "a1", "", "submitted"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "data",
+                    "annotations",
+                    "fields",
+                    "responses",
+                    "result",
+                    "from_name",
+                    "value",
+                    "choices",
+                    "answered",
+                    "kinds",
+                    "exchange",
+                    "answered.responses",
+                    "answered.responses.users",
+                    "completed_by",
+                    "user_id",
+                    "values",
+                    "status",
+                    "label",
+                    "note",
+                    "time",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shape=st.lists(SHAPES, max_size=3), file_format=st.sampled_from(["auto", *FORMATS]))
+def test_whatever_a_file_holds_it_is_read_or_refused(shape: object, file_format: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+    path.write_text(json.dumps(shape), encoding="utf-8")
+    with contextlib.suppress(InputError):
+        reading = read_annotations(path, format=file_format, annotator="anna")
+        assert all(note.exchange and note.annotator for note in reading.annotations)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(max_size=40)
+    | st.text("id,answered;\n\r\"'\tfull=\x00{}[]", max_size=60).map(str.encode)
+)
+def test_whatever_the_bytes_are_they_are_read_or_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+    for start in (b"", b"id,answered\n"):
+        path.write_bytes(start + content)
+        with contextlib.suppress(InputError):
+            read_annotations(path, annotator="anna")

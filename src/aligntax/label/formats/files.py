@@ -194,7 +194,7 @@ def _records(text: str, where: str) -> Iterator[tuple[int, dict[str, Any] | BadR
     if text.lstrip().startswith("["):
         try:
             values = list(enumerate(msgspec.json.decode(text), 1))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise InputError("the file is not JSON", where=where, remedy="export it again") from error
     else:
         values = [(number, _decoded(line)) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
@@ -205,5 +205,5 @@ def _records(text: str, where: str) -> Iterator[tuple[int, dict[str, Any] | BadR
 def _decoded(line: str) -> object:
     try:
         return msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None

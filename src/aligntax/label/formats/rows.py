@@ -99,7 +99,7 @@ def annotation_of(row: Mapping[Any, Any], annotator: str | None) -> Annotation |
     """
     values = {plain_name(name): value for name, value in row.items()}
     fields = {field: _first(values, names) for field, names in SYNONYMS.items()}
-    exchange = _text(fields["id"])
+    exchange = _identity(fields["id"])
     if not exchange:
         raise BadRow("does not say which exchange it labels: give its id")
     kinds = _kinds(fields["kinds"], values)
@@ -118,7 +118,7 @@ def annotation_of(row: Mapping[Any, Any], annotator: str | None) -> Annotation |
         return None
     if skipped is not None and any(value is not None for value in says.values()):
         raise BadRow("is skipped and labelled at once: keep one of the two")
-    who = _text(fields["annotator"]) or annotator
+    who = _identity(fields["annotator"]) or annotator
     if not who:
         raise BadRow("does not say who labelled it: name the annotator")
     return Annotation(
@@ -190,7 +190,7 @@ def _kinds(value: object, values: Mapping[str, Any]) -> tuple[Kind, ...] | None:
 def _decoded(cell: str) -> object:
     try:
         return msgspec.json.decode(cell)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return cell
 
 
@@ -255,6 +255,10 @@ def _meaning(word: str, column: str, words: Mapping[str, _Meaning], allowed: str
     if word not in words:
         raise BadRow(f"has a value for {column} that is not in the codebook: use {allowed}")
     return words[word]
+
+
+def _identity(value: object) -> str:
+    return _text(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _word(value: object) -> str:
