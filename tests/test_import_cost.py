@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from aligntax.cli import COMMANDS
+
 HEAVY = {
     "polars",
     "numpy",
@@ -59,7 +61,7 @@ def test_importing_aligntax_loads_almost_nothing():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["scan", "--help"], ["report", "--help"], ["doctor", "--help"]]
+    "arguments", [["--help"], ["label", "--help"], *([name, "--help"] for name in COMMANDS)]
 )
 def test_help_loads_click_and_none_of_the_packages_that_do_the_work(arguments):
     loaded = after_help(*arguments)
