@@ -293,6 +293,25 @@ def test_rows_without_a_prompt_match_nothing_and_verdicts_without_text_say_so():
     assert row(table, "length")["delta"] == pytest.approx(1)
 
 
+def test_a_call_that_the_provider_blocked_pairs_with_the_answer_to_its_prompt():
+    stopped = frame([row | {"prompt": f"question {at}"} for at, row in enumerate(blocked(5))])
+    rest = asked(prompts(15, first=5))
+    table = compared(asked(prompts(20)), pl.concat([stopped, rest]))
+    for name in ("not_complete", "refused"):
+        assert row(table, name)["calls_delta"] == pytest.approx(0.25)
+    assert row(table, "hard_refusal")["calls_delta"] == 0
+
+
+def test_answers_without_a_prompt_each_count_for_themselves():
+    counts = list(range(50, 62))
+    table = compared(
+        asked([None] * 12, words=counts), asked([""] * 12, words=[2 * count for count in counts])
+    )
+    found = row(table, "length")
+    assert found["pairs"] == 0
+    assert 1.5 < found["low"] < found["delta"] < found["high"] < 2.5
+
+
 # -- hedging and length --------------------------------------------------------------------------------------
 
 
@@ -390,6 +409,22 @@ def test_a_change_of_mix_is_not_read_as_longer_answers_or_more_hedging():
     crude = row(compare(*split(both, {"use_case": "chat"}, {"use_case": "letters"})), "length")
     assert 15 < crude["low"] < crude["delta"] < crude["high"] < 25
     assert "taken together" in crude["method"]
+
+
+def test_use_cases_are_pooled_by_how_much_both_sides_have_of_them():
+    def log(name: str, law: int, care: int, more: tuple[float, float], first: int) -> pl.DataFrame:
+        return pl.concat(
+            [
+                with_measures(
+                    f"{name}{case}", [extra, extra + 1] * (n // 2), [10] * n, first + at * 500, use_case=case
+                )
+                for at, (case, n, extra) in enumerate((("law", law, more[0]), ("care", care, more[1])))
+            ]
+        )
+
+    base, aligned = log("b", 30, 10, (0.0, 0.0), 0), log("a", 60, 10, (0.0, 1.0), 5000)
+    # 30 and 60 weigh 30 x 60 / 90 = 20, 10 and 10 weigh 5: a fifth of the change by 1 counts.
+    assert row(compared(base, aligned), "hedge_density")["delta"] == pytest.approx(5 / 25)
 
 
 def test_too_few_answers_have_a_ratio_but_no_interval():
