@@ -228,6 +228,19 @@ def test_known_items_look_like_the_others() -> None:
     assert known != [item for item in drawn(scored(2000), by=["use_case"], seed=2)[1] if item.known]
 
 
+def test_known_items_are_not_given_away_by_a_missing_system_prompt() -> None:
+    items = drawn(scored(2000))[1]
+    with_prompts = [
+        item if item.known else msgspec.structs.replace(item, system="You help lawyers.", use_case="law")
+        for item in items
+    ]
+    known = [item for item in label.disguised(with_prompts) if item.known and item.use_case == "law"]
+    assert known
+    assert {item.system for item in known} == {"You help lawyers."}
+    assert label.disguised(with_prompts) == label.disguised(with_prompts)
+    assert label.disguised(items) == items  # where nobody has one, nobody gets one
+
+
 @pytest.mark.parametrize(("budget", "count"), [(20, 1), (30, 2), (200, 10), (2000, 30)])
 def test_there_are_as_many_known_items_as_the_budget_bears(budget: int, count: int) -> None:
     items = drawn(scored(3000), budget=budget)[1]
@@ -239,7 +252,12 @@ def test_known_items_are_short_and_cover_every_answer() -> None:
     assert len(known) == 30
     assert len({item.key for item in known}) == len({item.prompt for item in known}) == 30
     assert {item.answered for item in known} == {Answered.FULL, Answered.PART, Answered.NONE}
-    assert {item.should_answer for item in known} == {"yes", "no"}
+    assert {item.should_answer for item in known} == {"yes", "no", None}
+    assert all(
+        item.should_answer == "no"
+        for item in known
+        if item.prompt.startswith(("Tell me how", "Write a threat"))
+    )
     assert all(len(item.prompt) < 250 and len(item.response) < 250 for item in known)
     assert all((item.answered == Answered.FULL) == (item.kinds == ()) for item in known)
     assert all((Kind.SOFT_REFUSAL in item.kinds) == (item.answered == Answered.PART) for item in known)
@@ -377,6 +395,17 @@ def test_texts_are_those_of_the_drawn_and_no_more() -> None:
         "history",
     ]
     assert "response" not in label.texts(verdicts.drop("response"), ids).columns
+
+
+@pytest.mark.parametrize("kind", ["blocked", "unscored"])
+def test_a_log_without_any_score_can_be_labelled(kind: str) -> None:
+    outcome = "input_blocked" if kind == "blocked" else "answered"
+    verdicts = scored(300).with_columns(p_full=pl.lit(None, pl.Float32), outcome=pl.lit(outcome))
+    draw, _ = drawn(verdicts, budget=40)
+    assert [(stratum.kind, stratum.size) for stratum in draw.strata] == [(kind, 300)]
+    assert label.planned(draw).strata[0].labels == 40
+    assert set(label.assign(verdicts, draw).collect()["stratum"]) == {0}
+    assert drawn(verdicts[:1], budget=1)[0].phase == "whole"
 
 
 SETTINGS = {

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from .known import disguised
 from .plan import allocate_rest, assign, fingerprint, plan, planned, second_label, texts
 
-__all__ = ["allocate_rest", "assign", "fingerprint", "plan", "planned", "second_label", "texts"]
+__all__ = [
+    "allocate_rest",
+    "assign",
+    "disguised",
+    "fingerprint",
+    "plan",
+    "planned",
+    "second_label",
+    "texts",
+]

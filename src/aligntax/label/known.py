@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 
@@ -28,7 +28,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[Kind, ...]
     disclaimer: bool | None
     hedging: int | None
-    should_answer: ShouldAnswer
+    should_answer: ShouldAnswer | None  # None: some product may well leave such a request to others
 
 
 @cache
@@ -82,3 +82,22 @@ def known_items(
             )
         )
     return items
+
+
+def disguised(items: Iterable[Item]) -> list[Item]:
+    """The items, known ones with the system prompt of a drawn exchange of their use case.
+
+    Where a log has system prompts, an item without one would be known at a glance. For items that have their texts.
+    """
+    items = list(items)
+    prompts: dict[str | None, list[str | None]] = {}
+    for item in sorted(items, key=lambda item: item.exchange):
+        if item.known is None:
+            prompts.setdefault(item.use_case, []).append(item.system)
+    return [item if item.known is None else _disguised(item, prompts.get(item.use_case)) for item in items]
+
+
+def _disguised(item: Item, prompts: Sequence[str | None] | None) -> Item:
+    if not prompts:
+        return item
+    return msgspec.structs.replace(item, system=prompts[int(item.exchange, 16) % len(prompts)])
