@@ -51,6 +51,7 @@ def profile_interval(
     level: float = 0.95,
     side: Side = "two",
     population: Population = "future",
+    careful: bool = False,
 ) -> Intervals:
     """Profile-likelihood intervals of B rates, each from labels in K strata.
 
@@ -61,6 +62,10 @@ def profile_interval(
     `side`: "two" gives both ends at `level`; "low" a lower bound at `level` and 1, "high" 0 and an upper bound.
     `population`: "log" speaks of these exchanges only and is a point where all are labelled (hypergeometric
     likelihood with Stirling's formula); "future" of the traffic they were drawn from (multinomial).
+
+    `careful` corrects both ends for counts being whole and skewed, which matters where few were found: without it, of
+    nothing found in one stratum, a one-sided 95 % bound misses up to one time in four (a two-sided one in seven), with
+    it the bound is the exact one of a binomial, within 3 %. Use it where a bound is a promise: gates, audits.
 
     A stratum with a size and no label is unknown and widens the interval by its whole weight; the value is then the
     rate of the labelled strata. The interval assumes that labels are right and drawn at random within strata;
@@ -74,12 +79,12 @@ def profile_interval(
     value = strata.rate()
     low, high = np.zeros(len(value)), np.ones(len(value))
     if side == "two":
-        both = _lower_bounds(strata.and_mirrored(), cut)
+        both = _lower_bounds(strata.and_mirrored(), cut, careful=careful)
         low, high = both[: len(value)], 1 - both[len(value) :]
     elif side == "low":
-        low = _lower_bounds(strata, cut)
+        low = _lower_bounds(strata, cut, careful=careful)
     else:
-        high = 1 - _lower_bounds(strata.mirrored(), cut)
+        high = 1 - _lower_bounds(strata.mirrored(), cut, careful=careful)
     # Where the interval is a point, rounding may carry an end past the value in the last digit.
     return Intervals(value=value, low=np.fmin(low, value), high=np.fmax(high, value))
 
@@ -106,8 +111,10 @@ def tail_of(level: float, side: str) -> float:
     return (1 - level) / 2 if side == "two" else 1 - level
 
 
-def _lower_bounds(strata: Strata, cut: float) -> Array:
+def _lower_bounds(strata: Strata, cut: float, *, careful: bool) -> Array:
     """Smallest rate whose deviance is at most `cut`, (P,); 0 where no label is positive."""
+    if careful:
+        strata = _carefully(strata)
     positive, negative, unknown = strata.expected()
     seen = strata.labels.sum(axis=1)
     some = seen[:, 0] > 0
@@ -126,6 +133,25 @@ def _lower_bounds(strata: Strata, cut: float) -> Array:
     if len(rows) and cut > 0:
         bound[rows] = _search(strata.take(rows), start[rows], least[rows], cut)
     return bound
+
+
+def _carefully(strata: Strata) -> Strata:
+    """The labels with part of a positive made negative, in the stratum where one positive moves the rate most.
+
+    Half of one, because counts are whole: the exact test adds the chance of what was seen. And (1 - 2 p) / 6 the other
+    way, because the signed root of the deviance is skewed: the second-order term of a binomial count (Barndorff-Nielsen
+    1986). Seen from the upper bound of something rare this is 2/3 of a positive more.
+    """
+    positive, labelled = strata.labels[:, :, 0], strata.labels.sum(axis=2)
+    domain = np.maximum(positive + strata.labels[:, :, 1], np.finfo(np.float64).tiny)
+    unseen = 1 - labelled / np.maximum(strata.sizes, 1) if strata.finite else np.ones_like(labelled)
+    step = np.where(positive > 0, strata.sizes * unseen / np.maximum(labelled, 1e-9), 0)
+    moved = np.where(step > 0, np.minimum(positive, 0.5 - (1 - 2 * positive / domain) / 6), 0)
+    problems, heaviest = np.arange(len(step)), step.argmax(axis=1)
+    labels = strata.labels.copy()
+    labels[problems, heaviest, 0] -= moved[problems, heaviest]
+    labels[problems, heaviest, 1] += moved[problems, heaviest]
+    return Strata(labels=labels, sizes=strata.sizes, finite=strata.finite)
 
 
 def _search(strata: Strata, start: Array, least: Array, cut: float) -> Array:

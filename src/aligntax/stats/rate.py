@@ -19,7 +19,7 @@ from .profile import Population, Side, profile_interval, tail_of
 Array = NDArray[np.float64]
 
 
-def profile(
+def profile(  # noqa: PLR0913 - labels in three categories, and four choices with a default
     positives: ArrayLike,
     negatives: ArrayLike,
     outside: ArrayLike | None = None,
@@ -28,18 +28,21 @@ def profile(
     level: float = 0.95,
     side: Side = "two",
     population: Population = "future",
+    careful: bool = False,
 ) -> Estimate:
     """Rate of positives among positives and negatives, by profile likelihood over strata.
 
     `positives`, `negatives`, `outside`: labels in each stratum, (K,) each; `outside` are labelled exchanges that do
     not belong to the domain, such as requests that should not have been answered when the rate is over-refusal.
-    `sizes`: exchanges in each stratum, (K,). `side` and `population` as in `profile_interval`, which holds the
+    `sizes`: exchanges in each stratum, (K,). `side`, `population` and `careful` as in `profile_interval`, which holds the
     formula, the assumptions and the sources. `value` is None, and the interval 0 to 1, where nothing is in the domain.
 
     Raises InputError for impossible counts or an unknown option.
     """
     counts, exchanges = _strata(positives, negatives, outside, sizes)
-    found = profile_interval(counts[None], exchanges[None], level=level, side=side, population=population)
+    found = profile_interval(
+        counts[None], exchanges[None], level=level, side=side, population=population, careful=careful
+    )
     strata = int((exchanges > 0).sum())
     return Estimate(
         value=None if math.isnan(found.value[0]) else float(found.value[0]),
@@ -48,7 +51,7 @@ def profile(
         level=level,
         n=round(float(exchanges.sum())),
         n_labels=round(float(counts.sum())),
-        method=f"profile likelihood over {strata} {'stratum' if strata == 1 else 'strata'}",
+        method=f"profile likelihood over {strata} {'stratum' if strata == 1 else 'strata'}{', careful' if careful else ''}",
         corrected=True,
     )
 
