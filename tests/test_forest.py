@@ -73,11 +73,11 @@ def test_every_row_says_its_numbers_in_words():
 
 
 def test_names_from_logs_are_shown_and_never_act():
-    hostile = 'a<script>alert(1)</script>"\u202e' + "long " * 40
+    hostile = 'a\u202e<script>"</script>' + "long " * 40
     picture = drawn([Row(label=hostile, value=0.1)])
     assert list(picture.iter(f"{SVG}script")) == []
     (name,) = of_class(picture, "row-name")
-    assert name.text.startswith('a<script>alert(1)</script>"\ufffd')
+    assert name.text.startswith('a\ufffd<script>"</script>')
     assert len(name.text) <= 64
 
 
