@@ -432,6 +432,15 @@ def test_what_the_queue_knows_follows_from_the_labels_whatever_happens(store: St
         assert row["missing"] == row["wanted"] - row["done"]
         assert row["first_by"] == min((label.annotator for label in mine), default="")
         assert bool(row["contested"]) == (len({label.answered for label in mine}) > 1)
+    progress, asked = store.progress(DRAW.id), [row for row in rows if row["phase"] != "reserve"]
+    assert progress.labelled == sum(row["done"] > 0 for row in asked)
+    assert progress.to_label == sum(row["done"] == 0 for row in asked)
+    assert progress.pilot_left == sum(row["done"] == 0 and row["phase"] == "pilot" for row in asked)
+    assert progress.double_left == sum(row["wanted"] - max(row["done"], 1) for row in asked)
+    for who in people:
+        own = {label.exchange for label in current if label.annotator == who}
+        left = sum(row["missing"] > 0 and row["exchange"] not in own for row in asked)
+        assert store.progress(DRAW.id, who).to_label == left
 
 
 # ---- the audit trail

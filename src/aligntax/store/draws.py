@@ -42,9 +42,15 @@ def add(connection: sa.Connection, draw: Draw, rows: Sequence[dict[str, Any]]) -
         raise InputError("is there already", where=f"draw {draw.id}", remedy="draw with another seed")
     if len({row["exchange"] for row in rows}) < len(rows):
         raise InputError("names an exchange twice", where=f"draw {draw.id}")
-    connection.execute(sa.insert(draws).values(records.draw_row(draw)))
+    none_yet = {"asked": 0, "asked_pilot": 0, "asked_twice": 0}
+    connection.execute(sa.insert(draws).values(records.draw_row(draw) | none_yet))
     for start in range(0, len(rows), PAGE):
         connection.execute(sa.insert(items), rows[start : start + PAGE])
+    _count(connection, draw.id)
+    if (
+        connection.dialect.name == "postgresql"
+    ):  # or a long queue is searched row by row until autovacuum comes
+        connection.exec_driver_sql("ANALYZE items")
 
 
 def extend(connection: sa.Connection, draw: Draw) -> bool:
@@ -61,7 +67,23 @@ def extend(connection: sa.Connection, draw: Draw) -> bool:
     others = sa.select(items.c.exchange).where(*reserve)
     connection.execute(sa.delete(labels).where(labels.c.draw == draw.id, labels.c.exchange.in_(others)))
     connection.execute(sa.delete(items).where(*reserve))
+    _count(connection, draw.id)
     return True
+
+
+def _count(connection: sa.Connection, draw_id: str) -> None:
+    """Count what a phase asks for, once."""
+
+    def count(*which: Any) -> Any:
+        return sa.select(sa.func.count()).where(items.c.draw == draw_id, *which).scalar_subquery()
+
+    asked = items.c.phase != "reserve"
+    counts = {
+        "asked": count(asked),
+        "asked_pilot": count(items.c.phase == "pilot", items.c.stratum.is_not(None)),
+        "asked_twice": count(asked, items.c.planned == 2),
+    }
+    connection.execute(sa.update(draws).where(draws.c.id == draw_id).values(counts))
 
 
 def item(connection: sa.Connection, draw_id: str, exchange: str) -> Item:

@@ -49,6 +49,9 @@ CREATE TABLE estimates (
     id {serial}, draw VARCHAR REFERENCES draws (id), time VARCHAR NOT NULL,
     inputs VARCHAR NOT NULL, rows VARCHAR NOT NULL);
 CREATE TABLE decisions (id {serial}, time VARCHAR NOT NULL, record VARCHAR NOT NULL);
+ALTER TABLE draws ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE draws ADD COLUMN asked_pilot INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE draws ADD COLUMN asked_twice INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE labels ADD COLUMN second BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE labels ADD COLUMN change BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE items ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
@@ -77,8 +80,14 @@ UPDATE items SET
 UPDATE items SET missing = wanted - done WHERE phase <> 'reserve' AND done < wanted AND NOT EXISTS (
     SELECT 1 FROM labels
     WHERE labels.draw = items.draw AND labels.exchange = items.exchange AND adjudicated);
+UPDATE draws SET
+    asked = (SELECT COUNT(*) FROM items WHERE items.draw = draws.id AND items.phase <> 'reserve'),
+    asked_pilot = (SELECT COUNT(*) FROM items
+        WHERE items.draw = draws.id AND items.phase = 'pilot' AND stratum IS NOT NULL),
+    asked_twice = (SELECT COUNT(*) FROM items
+        WHERE items.draw = draws.id AND items.phase <> 'reserve' AND planned = 2);
 CREATE INDEX items_queue ON items (draw, first_by, turn, position) WHERE missing > 0;
-CREATE INDEX items_tally ON items (draw, phase, done, missing, stratum);
+CREATE INDEX items_tally ON items (draw, phase, done, missing, planned, stratum);
 CREATE INDEX items_contested ON items (draw, contested) WHERE contested > 0;
 CREATE INDEX labels_by_person ON labels (draw, annotator, change)
 """

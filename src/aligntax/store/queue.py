@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from .labels import hold
 from .records import Progress
-from .schema import CONTESTED, OPEN, annotators, items, label_history, labels, leases
+from .schema import CONTESTED, OPEN, annotators, draws, items, label_history, labels, leases
 
 _PAUSE_S = 600.0  # a longer gap between two labels is no time spent on an item
 _RECENT = 50  # labels that say how quick somebody is
@@ -85,43 +85,51 @@ _HEAD = _head_of_queue()
 
 
 def progress(connection: sa.Connection, draw_id: str, annotator: str | None) -> Progress:
-    """How far the draw, or the person in it, has come."""
-    asked = sa.select(
-        sa.func.coalesce(sa.func.sum(sa.case((items.c.done > 0, 1), else_=0)), 0),
-        sa.func.coalesce(sa.func.sum(sa.case((OPEN & (items.c.done == 0), 1), else_=0)), 0),
-        sa.func.coalesce(sa.func.sum(sa.case(((items.c.done == 0) & _PILOT, 1), else_=0)), 0),
-        sa.func.coalesce(
-            sa.func.sum(sa.case((items.c.done > 0, items.c.missing), (OPEN, items.c.missing - 1), else_=0)), 0
-        ),
-    ).where(items.c.draw == draw_id, items.c.phase.in_(("pilot", "rest")))
-    labelled, to_label, pilot_left, double_left = connection.execute(asked).one()
+    """How far the draw, or the person in it, has come. Looks at labelled items only: the queue may be long."""
+    totals = sa.select(draws.c.asked, draws.c.asked_pilot, draws.c.asked_twice).where(draws.c.id == draw_id)
+    asked, asked_pilot, asked_twice = connection.execute(totals).one()
+    done, done_pilot, done_twice, closed, missing = connection.execute(_LABELLED, {"d": draw_id}).one()
+    labelled, to_label = done, asked - done
     if annotator is not None:
-        labelled = _labelled(connection, draw_id, annotator)
-        open_now = sa.select(sa.func.count()).where(items.c.draw == draw_id, OPEN)
-        to_label = (
-            connection.execute(open_now).scalar_one()
-            - connection.execute(open_now.where(items.c.first_by == annotator)).scalar_one()
-        )
+        labelled = _given_by(connection, draw_id, annotator)
+        begun = sa.select(sa.func.count()).where(items.c.draw == draw_id, items.c.first_by == annotator, OPEN)
+        to_label = asked - closed - connection.execute(begun).scalar_one()
     contested = sa.select(sa.func.count()).where(items.c.draw == draw_id, CONTESTED)
     return Progress(
         labelled=labelled,
         to_label=to_label,
-        pilot_left=pilot_left,
-        double_left=double_left,
+        pilot_left=asked_pilot - done_pilot,
+        double_left=asked_twice - done_twice + missing,
         disagreements=connection.execute(contested).scalar_one(),
         seconds_per_item=_seconds_per_item(connection, draw_id, annotator),
     )
 
 
-def _labelled(connection: sa.Connection, draw_id: str, annotator: str) -> int:
+def _tally_of_labelled() -> Any:
+    """Of items with a label: all, those of the pilot, those planned twice, those that are done; labels missing."""
+
+    def total(value: Any) -> Any:
+        return sa.func.coalesce(sa.func.sum(value), 0)
+
+    pilot = (items.c.phase == "pilot") & items.c.stratum.is_not(None)
+    return sa.select(
+        sa.func.count(),
+        total(sa.case((pilot, 1), else_=0)),
+        total(items.c.planned - 1),
+        total(sa.case((items.c.missing == 0, 1), else_=0)),
+        total(items.c.missing),
+    ).where(items.c.draw == sa.bindparam("d"), items.c.phase.in_(("pilot", "rest")), items.c.done > 0)
+
+
+_LABELLED = _tally_of_labelled()
+
+
+def _given_by(connection: sa.Connection, draw_id: str, annotator: str) -> int:
     """How many labels the person gave, those of the reserve aside, which wait."""
     given = sa.select(sa.func.count()).where(labels.c.draw == draw_id, labels.c.annotator == annotator)
     waiting = sa.select(sa.func.count()).where(items.c.draw == draw_id, items.c.phase == "reserve")
     theirs = waiting.where(items.c.done > 0, _labelled_by(annotator))
     return int(connection.execute(given).scalar_one() - connection.execute(theirs).scalar_one())
-
-
-_PILOT = (items.c.phase == "pilot") & items.c.stratum.is_not(None)
 
 
 def _seconds_per_item(connection: sa.Connection, draw_id: str, annotator: str | None) -> float | None:

@@ -55,6 +55,10 @@ draws = sa.Table(
     sa.Column("fingerprint", sa.String, nullable=False, index=True),
     sa.Column("phase", sa.String, nullable=False),
     sa.Column("record", sa.String, nullable=False),  # JSON of the Draw
+    # Counted once for each phase (draws.count), so that progress need not look at what nobody has labelled yet.
+    sa.Column("asked", sa.Integer, nullable=False),  # items of the pilot and the rest
+    sa.Column("asked_pilot", sa.Integer, nullable=False),  # items of the pilot, known ones aside
+    sa.Column("asked_twice", sa.Integer, nullable=False),  # items of which two labels were planned
 )
 
 items = sa.Table(
@@ -100,7 +104,8 @@ sa.Index(
     sqlite_where=OPEN,
     postgresql_where=OPEN,
 )
-sa.Index("items_tally", items.c.draw, items.c.phase, items.c.done, items.c.missing, items.c.stratum)
+_tally = (items.c.draw, items.c.phase, items.c.done, items.c.missing, items.c.planned, items.c.stratum)
+sa.Index("items_tally", *_tally)
 sa.Index(
     "items_contested", items.c.draw, items.c.contested, sqlite_where=CONTESTED, postgresql_where=CONTESTED
 )
