@@ -38,6 +38,7 @@ from metrics import Array  # noqa: E402
 
 BUDGET = 200
 PROMPT_FOLDS = 5
+COPIES = 20  # of each answer in the population
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 RANDOM = (
     100,
@@ -145,26 +146,28 @@ def labelled(
 
 
 def planned_intervals(pool: Pool, replications: int) -> tuple[Array, Array, Array]:
-    """Value, low and high of `replications` planned draws."""
-    frame = frame_of(pool.score)
+    """Value, low and high of `replications` planned draws from the copied pool."""
+    frame, truth = frame_of(np.tile(pool.score, COPIES)), np.tile(pool.truth, COPIES)
     tables, sizes = [], []
     for seed in range(replications):
-        draw, table = labelled(frame, pool.truth, (), BUDGET, seed)
+        draw, table = labelled(frame, truth, (), BUDGET, seed)
         tables.append(table)
         sizes.append([stratum.size for stratum in draw.strata])
-    found = profile_interval(np.stack(tables), np.asarray(sizes), population="log")
+    found = profile_interval(np.stack(tables), np.asarray(sizes))
     return found.value, found.low, found.high
 
 
 def random_widths(pool: Pool, replications: int) -> list[tuple[int, float, float]]:
     """(labels, mean width, coverage) of the same interval on simple random samples."""
     rng = np.random.default_rng(11)
-    total, positives, rate = len(pool.truth), int(pool.truth.sum()), pool.truth.mean()
+    total, rate = COPIES * len(pool.truth), pool.truth.mean()
     lines = []
-    for labels in [n for n in RANDOM if n < total]:
-        hits = rng.hypergeometric(positives, total - positives, labels, replications)
+    for labels in RANDOM:
+        hits = rng.hypergeometric(
+            COPIES * int(pool.truth.sum()), total - COPIES * int(pool.truth.sum()), labels, replications
+        )
         counts = np.stack([hits, labels - hits], axis=1)[:, None, :].astype(float)
-        found = profile_interval(counts, np.full((replications, 1), float(total)), population="log")
+        found = profile_interval(counts, np.full((replications, 1), float(total)))
         inside = (found.low <= rate) & (rate <= found.high)
         lines.append((labels, float((found.high - found.low).mean()), float(inside.mean())))
     return lines
@@ -246,10 +249,11 @@ def show_deltas(answers: Answers, score: Array, replications: int) -> list[list[
     """Differences between models: what people say, what the detector says, what planned labels make of it."""
     ours = np.flatnonzero(answers.source == "xstest")
     truth, model = (answers.label[ours] != "complete"), answers.model[ours]
-    frame, names = frame_of(score[ours], model), sorted(set(model))
+    frame = frame_of(np.tile(score[ours], COPIES), np.tile(model, COPIES))
+    names, truths = sorted(set(model)), np.tile(truth, COPIES)
     intervals: dict[str, list[Estimate]] = {name: [] for name in names}
     for seed in range(replications):
-        draw, table = labelled(frame, truth, ("model",), BUDGET * len(names), seed)
+        draw, table = labelled(frame, truths, ("model",), BUDGET * len(names), seed)
         for name in names:
             at = [n for n, stratum in enumerate(draw.strata) if stratum.slice == (name,)]
             intervals[name].append(_estimate(table[at], [draw.strata[n].size for n in at]))
@@ -298,7 +302,7 @@ def show_deltas(answers: Answers, score: Array, replications: int) -> list[list[
 
 
 def _estimate(table: Array, sizes: Sequence[int]) -> Estimate:
-    found = profile_interval(table[None], np.asarray(sizes, float)[None], population="log")
+    found = profile_interval(table[None], np.asarray(sizes, float)[None])
     return Estimate(
         value=float(found.value[0]),
         low=float(found.low[0]),

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from aligntax.cli import COMMANDS
+from aligntax.cli import COMMANDS, LazyGroup
 from aligntax.detect import DETECTORS
 from aligntax.detect.lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from aligntax.detect.lexicon import LANGUAGES
@@ -88,8 +88,16 @@ def test_the_page_of_commands_is_written_from_their_help() -> None:
 
 
 def options(place: str) -> set[str]:
+    return options_of(command_at(place))
+
+
+def command_at(place: str) -> click.Command:
     module, _, attribute = place.partition(":")
     command: click.Command = getattr(import_module(module), attribute)
+    return command
+
+
+def options_of(command: click.Command) -> set[str]:
     return {
         "--help",
         "-h",
@@ -103,7 +111,13 @@ def test_shown_commands_exist_with_their_options(path: Path) -> None:
     for line in lines:
         for call in re.findall(r"(?:^|[|;&] *)(?:\$ )?aligntax ([^|;>]*)", line):
             command, *words = shlex.split(call, comments=True)
-            known = options(COMMANDS[command]) if command in COMMANDS else {"--help", "--version"}
+            known = {"--help", "--version"}
+            if command in COMMANDS:
+                found = command_at(COMMANDS[command])
+                if isinstance(found, LazyGroup) and words and words[0] != "--help":
+                    assert words[0] in found.places, line
+                    found = command_at(found.places[words.pop(0)])
+                known = options_of(found)
             used = {
                 word.partition("=")[0] for word in [command, *words] if word.startswith("-") and word != "-"
             }

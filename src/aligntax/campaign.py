@@ -189,7 +189,9 @@ def _with_texts(items: Sequence[Item], verdicts: pl.LazyFrame) -> list[Item]:
             f"{len(asked) - len(found)} of the drawn exchanges are not in these logs",
             remedy="name the logs that were scanned",
         )
-    return [item if item.known else _with_text(item, found[item.exchange]) for item in items]
+    return label.disguised(
+        [item if item.known else _with_text(item, found[item.exchange]) for item in items]
+    )
 
 
 def _with_text(item: Item, row: dict[str, Any]) -> Item:
