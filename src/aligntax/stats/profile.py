@@ -63,9 +63,10 @@ def profile_interval(
     `population`: "log" speaks of these exchanges only and is a point where all are labelled (hypergeometric
     likelihood with Stirling's formula); "future" of the traffic they were drawn from (multinomial).
 
-    `careful` corrects both ends for counts being whole and skewed, which matters where few were found: without it, of
-    nothing found in one stratum, a one-sided 95 % bound misses up to one time in four (a two-sided one in seven), with
-    it the bound is the exact one of a binomial, within 3 %. Use it where a bound is a promise: gates, audits.
+    `careful` corrects both ends for counts being whole and skewed, which matters where few were found. Without it, and
+    with one stratum, a one-sided 95 % bound may cover as little as 75 %, two ends 82 % (over rates the average is .95);
+    with it the ends are those of the exact binomial test within 3 %, and an interval of strata is 10 to 70 % wider.
+    Use it where a bound is a promise: gates, audits of one stratum.
 
     A stratum with a size and no label is unknown and widens the interval by its whole weight; the value is then the
     rate of the labelled strata. The interval assumes that labels are right and drawn at random within strata;

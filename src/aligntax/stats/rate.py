@@ -1,20 +1,22 @@
 """One rate from expert labels, with its interval.
 
-`profile` is the default: it stays honest where the detector is blind. `effective_n` is narrower and trusts the
-strata; `wilson` and `clopper_pearson` are for labels drawn at random from everything.
+`profile` is the default: it stays honest where the detector is blind. `effective_n` believes that strata without a
+positive have none; `wilson` and `clopper_pearson` are for labels drawn at random from everything.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ..types import Estimate
+from .binomial import clopper, clopper_pearson, estimate, open_end, wilson
 from .profile import Population, Side, profile_interval, tail_of
+
+__all__ = ["clopper_pearson", "effective_n", "profile", "weighted", "wilson"]
 
 Array = NDArray[np.float64]
 
@@ -44,15 +46,14 @@ def profile(  # noqa: PLR0913 - labels in three categories, and four choices wit
         counts[None], exchanges[None], level=level, side=side, population=population, careful=careful
     )
     strata = int((exchanges > 0).sum())
-    return Estimate(
-        value=None if math.isnan(found.value[0]) else float(found.value[0]),
-        low=float(found.low[0]),
-        high=float(found.high[0]),
+    return estimate(
+        None if math.isnan(found.value[0]) else float(found.value[0]),
+        float(found.low[0]),
+        float(found.high[0]),
         level=level,
-        n=round(float(exchanges.sum())),
-        n_labels=round(float(counts.sum())),
-        method=f"profile likelihood over {strata} {'stratum' if strata == 1 else 'strata'}{', careful' if careful else ''}",
-        corrected=True,
+        n=float(exchanges.sum()),
+        labels=float(counts.sum()),
+        method=f"profile likelihood over {_named(strata)}{', careful' if careful else ''}",
     )
 
 
@@ -93,10 +94,10 @@ def effective_n(
     share = counts / labelled[:, None]
     domain = float(weight @ share[:, :2].sum(axis=1))
     rate = float(weight @ share[:, 0]) / domain if domain > 0 else math.nan
-    method = f"effective number of labels over {len(weight)} {'stratum' if len(weight) == 1 else 'strata'}"
+    method = f"effective number of labels over {_named(len(weight))}"
     labels = float(labelled.sum())
     if math.isnan(rate):
-        return _estimate(None, 0.0, 1.0, level=level, n=total, labels=labels, method=method)
+        return estimate(None, 0.0, 1.0, level=level, n=total, labels=labels, method=method)
     gains = np.array([1 - rate, -rate, 0.0]) / domain  # the ratio, linearised
     mean = share @ gains
     spread = share @ gains**2 - mean**2
@@ -113,7 +114,7 @@ def effective_n(
     low, high = _korn_graubard(rate, variance, (labels, freedom), whole, (tail, side))
     if population == "log" and not unseen.any():
         low = high = rate
-    return _estimate(rate, low, high, level=level, n=total, labels=labels, method=method)
+    return estimate(rate, low, high, level=level, n=total, labels=labels, method=method)
 
 
 def weighted(
@@ -147,7 +148,7 @@ def weighted(
     n, labels, method = size or len(y), float(len(y)), "effective number of weighted labels"
     domain = float(w[inside].sum())
     if domain == 0:
-        return _estimate(None, 0.0, 1.0, level=level, n=n, labels=labels, method=method)
+        return estimate(None, 0.0, 1.0, level=level, n=n, labels=labels, method=method)
     rate = float(w[inside] @ y[inside]) / domain
     gains = np.where(inside, w * (np.nan_to_num(y) - rate), 0) / domain
     many = np.bincount(groups)
@@ -159,47 +160,7 @@ def weighted(
     freedom = max(labels - len(many), 1.0)
     whole = domain**2 / float((w[inside] ** 2).sum())
     low, high = _korn_graubard(rate, variance, (labels, freedom), whole, (tail, side))
-    return _estimate(rate, low, high, level=level, n=n, labels=labels, method=method)
-
-
-def wilson(
-    positives: int, n: int, *, size: int | None = None, level: float = 0.95, side: Side = "two"
-) -> Estimate:
-    """A rate from `n` labels drawn at random from everything, by the score interval of Wilson (1927).
-
-    {p : (positives / n - p)^2 <= z^2 p (1 - p) / n * f}, where f = (N - n) / (N - 1) when the rate is that of `size` = N
-    exchanges, else 1. Below about 5 positives it is a little too narrow. Raises InputError for impossible counts.
-    """
-    _check_counts(positives, n, size)
-    from scipy.special import ndtri
-
-    z2 = max(float(ndtri(1 - tail_of(level, side))), 0.0) ** 2
-    if size is not None:
-        z2 *= (size - n) / max(size - 1, 1)
-    rate = positives / n
-    centre, half = rate + z2 / (2 * n), math.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n)))
-    low = max((centre - half) / (1 + z2 / n), 0.0) if positives else 0.0
-    high = min((centre + half) / (1 + z2 / n), 1.0) if positives < n else 1.0
-    low, high = _open_end(min(low, rate), max(high, rate), side)
-    return _estimate(rate, low, high, level=level, n=size or n, labels=n, method="Wilson")
-
-
-def clopper_pearson(
-    positives: int, n: int, *, size: int | None = None, level: float = 0.95, side: Side = "two"
-) -> Estimate:
-    """A rate from `n` labels drawn at random from everything, never covering less than it says (Clopper, Pearson 1934).
-
-    Both exact tests inverted: binomial, or hypergeometric when the rate is that of `size` exchanges.
-    Raises InputError for impossible counts.
-    """
-    _check_counts(positives, n, size)
-    tail, rate = tail_of(level, side), positives / n
-    if size is None:
-        low, high = _clopper(positives, n, tail)
-    else:
-        low, high = _hypergeometric(positives, n, size, tail)
-    low, high = _open_end(low, high, side)
-    return _estimate(rate, low, high, level=level, n=size or n, labels=n, method="Clopper-Pearson")
+    return estimate(rate, low, high, level=level, n=n, labels=labels, method=method)
 
 
 def _strata(
@@ -220,37 +181,13 @@ def _strata(
     return counts, parts[2]
 
 
+def _named(strata: int) -> str:
+    return "1 stratum" if strata == 1 else f"{strata} strata"
+
+
 def _check_population(population: str) -> None:
     if population not in ("future", "log"):
         raise InputError(f"there is no population {population!r}", remedy="use future or log")
-
-
-def _check_counts(positives: int, n: int, size: int | None) -> None:
-    if not 0 <= positives <= n or n < 1:
-        raise InputError(
-            f"{positives} positives among {n} labels", remedy="give 0 <= positives <= labels, and a label"
-        )
-    if size is not None and size < n:
-        raise InputError(f"{n} labels among {size} exchanges")
-
-
-def _estimate(
-    rate: float | None, low: float, high: float, *, level: float, n: float, labels: float, method: str
-) -> Estimate:
-    return Estimate(
-        value=rate,
-        low=low,
-        high=high,
-        level=level,
-        n=round(n),
-        n_labels=round(labels),
-        method=method,
-        corrected=True,
-    )
-
-
-def _open_end(low: float, high: float, side: Side) -> tuple[float, float]:
-    return (0.0 if side == "high" else low, 1.0 if side == "low" else high)
 
 
 def _korn_graubard(
@@ -263,31 +200,4 @@ def _korn_graubard(
     number = rate * (1 - rate) / variance if variance > 0 and 0 < rate < 1 else whole
     # Where labels are as many as strata, one degree is taken to be left.
     number *= float(t.isf(tail, max(labels - 1, 1)) / t.isf(tail, freedom)) ** 2
-    return _open_end(*_clopper(rate * number, number, tail), side)
-
-
-def _clopper(positives: float, n: float, tail: float) -> tuple[float, float]:
-    """Ends of the binomial interval; the beta form takes fractions."""
-    from scipy.stats import beta
-
-    negatives = n - positives
-    low = float(beta.ppf(tail, positives, negatives + 1)) if positives > 0 else 0.0
-    high = float(beta.isf(tail, positives + 1, negatives)) if negatives > 0 else 1.0
-    return low, high
-
-
-def _hypergeometric(positives: int, n: int, size: int, tail: float) -> tuple[float, float]:
-    from scipy.stats import hypergeom
-
-    fewest, most = positives, size - (n - positives)
-    low = _first(fewest, most, lambda there: float(hypergeom.sf(positives - 1, size, there, n)) > tail)
-    too_many = _first(fewest, most + 1, lambda there: float(hypergeom.cdf(positives, size, there, n)) <= tail)
-    return low / size, (too_many - 1) / size
-
-
-def _first(start: int, end: int, holds: Callable[[int], bool]) -> int:
-    """The first number from `start` on for which `holds`, `end` where none does before; it must stay true once true."""
-    while start < end:
-        middle = (start + end) // 2
-        start, end = (start, middle) if holds(middle) else (middle + 1, end)
-    return start
+    return open_end(*clopper(rate * number, number, tail), side)
