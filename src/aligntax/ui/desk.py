@@ -211,12 +211,8 @@ class Desk:
         return Stand(done=progress.labelled, total=progress.labelled + open_items, left=left), open_items > 0
 
     def _settled(self, visitor: Visitor, contested: int) -> Stand:
-        mine = [
-            label
-            for label in self.store.annotations(self.draw_id)
-            if label.adjudicated and label.annotator == visitor.name
-        ]
-        return Stand(done=len(mine), total=len(mine) + contested, left="")
+        mine = self.store.progress(self.draw_id, visitor.name).labelled
+        return Stand(done=mine, total=mine + contested, left="")
 
     def _item_view(
         self, visitor: Visitor, item: Item, stand: Stand, *, filled: Annotation | None = None, **message: Any
