@@ -65,7 +65,7 @@ def profile_interval(
 
     `careful` corrects both ends for counts being whole and skewed, which matters where few were found. Without it, and
     with one stratum, a one-sided 95 % bound may cover as little as 75 %, two ends 82 % (over rates the average is .95);
-    with it the ends are those of the exact binomial test within 3 %, and an interval of strata is 10 to 70 % wider.
+    with it the ends are those of the exact binomial test within 3 %, and an interval over strata is 10 to 80 % wider.
     Use it where a bound is a promise: gates, audits of one stratum.
 
     A stratum with a size and no label is unknown and widens the interval by its whole weight; the value is then the
