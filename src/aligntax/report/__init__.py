@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .deltas import Comparison
 from .page import write_report
+from .ruling import Gated
 
-__all__ = ["write_report"]
+__all__ = ["Comparison", "Gated", "write_report"]

@@ -7,16 +7,18 @@ page.css. Each row says its numbers in words too, for screen readers and for who
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from markupsafe import Markup
 
 from .text import visible
 
-_ROW, _LINE, _AXIS = 44, 30, 26  # pixels: height of a row, from its top to its bar, and of the axis below
-_EDGE = 2  # percent of the width that stays free at both ends, for markers
-_LONGEST = 64  # characters of a label
+_ROW, _LINE, _AXIS = 38, 24, 26  # pixels: height of a row, from its top to its bar, and of the axis below
+_EDGE = 4  # percent of the width that stays free at both ends, for markers and numbers of the axis
+_LONGEST = 48  # characters of a label
+_NAME = 60  # percent of the width that a name may take; what is longer is clipped
+_NESTED = 16  # pixels by which a nested name is set in
 _TICKS = 5  # about so many
 
 
@@ -29,6 +31,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     corrected: bool = True
     raw: float | None = None  # what the detector alone says: a hollow diamond beside the estimate
+    limit: float | None = None  # what the value is held against: an upright bar
+    nested: bool = False  # a part of the row above: its name is set in
+    note: str = ""  # why there is no value; stands instead of it
 
 
 def forest(rows: Sequence[Row], *, title: str, zero: bool, percent: bool = True) -> Markup:
@@ -51,7 +56,7 @@ def forest(rows: Sequence[Row], *, title: str, zero: bool, percent: bool = True)
     drawn += [
         Markup("<g><title>{}</title>{}{}</g>").format(
             said[place],
-            _name(row, words[place], place * _ROW + 16),
+            _name(row, words[place], place * _ROW + 14),
             _marks(row, across, place * _ROW + _LINE),
         )
         for place, row in enumerate(rows)
@@ -62,12 +67,18 @@ def forest(rows: Sequence[Row], *, title: str, zero: bool, percent: bool = True)
     ).format(bottom + _AXIS, "; ".join(said), Markup("").join(drawn), title=visible(title))
 
 
+def marks(plots: Iterable[Markup]) -> tuple[str, ...]:
+    """The marks that some plots have, for a legend: "estimate", "raw", "limit", "uncorrected"."""
+    drawn = "".join(plots)
+    return tuple(mark for mark in ("estimate", "raw", "limit", "uncorrected") if f'class="{mark}"' in drawn)
+
+
 def _scale(rows: Sequence[Row], *, zero: bool) -> tuple[float, float, list[float]]:
     """The ends of the axis and its ticks: round numbers that take in every mark, and 0 always."""
     marks = [
         mark
         for row in rows
-        for mark in (row.value, row.raw, *((row.low, row.high) if row.corrected else ()))
+        for mark in (row.value, row.raw, row.limit, *((row.low, row.high) if row.corrected else ()))
         if mark is not None
     ]
     low, high = min([0.0, *marks]), max([0.0, *marks])
@@ -89,15 +100,24 @@ def _tick(value: float, x: str, bottom: int, *, zero: bool, percent: bool) -> Ma
 
 
 def _name(row: Row, words: str, y: int) -> Markup:
-    stamp = "" if row.corrected or row.value is None else " stamp"
+    stamp = "" if row.corrected else " stamp"
     label = visible(row.label)
     if len(label) > _LONGEST:
         half = _LONGEST // 2
         label = f"{label[:half]}…{label[1 - half :]}"
     return Markup(
-        '<text class="row-name" x="0" y="{y}">{}</text>'
+        '<svg class="clip" width="{}%" height="{}"><text class="row-name{}" x="{}" y="{y}">{}</text></svg>'
         '<text class="row-value{}" x="100%" y="{y}" text-anchor="end">{}</text>'
-    ).format(label, stamp, words, y=y)
+    ).format(
+        _NAME,
+        y + 8,
+        " nested" if row.nested else "",
+        _NESTED if row.nested else 0,
+        label,
+        stamp,
+        words,
+        y=y,
+    )
 
 
 def _marks(row: Row, across: Callable[[float], str], y: int) -> Markup:
@@ -107,6 +127,12 @@ def _marks(row: Row, across: Callable[[float], str], y: int) -> Markup:
         drawn.append(
             Markup('<line class="interval" x1="{}%" x2="{}%" y1="{y}" y2="{y}"/>').format(
                 across(row.low), across(row.high), y=y
+            )
+        )
+    if row.limit is not None:
+        drawn.append(
+            Markup('<line class="limit" x1="{x}%" x2="{x}%" y1="{}" y2="{}"/>').format(
+                y - 6, y + 9, x=across(row.limit)
             )
         )
     if row.raw is not None and row.corrected:
@@ -128,7 +154,7 @@ def _marks(row: Row, across: Callable[[float], str], y: int) -> Markup:
 def _in_words(row: Row, *, zero: bool, percent: bool) -> str:
     """12.0% (9.1 to 15.3), or why there is no interval."""
     if row.value is None:
-        return "no estimate"
+        return row.note or "no estimate"
     value = _long(row.value, zero=zero, percent=percent)
     if not row.corrected:
         return f"{value}, UNCORRECTED"

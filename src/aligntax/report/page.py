@@ -19,11 +19,17 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..errors import InputError
+from ..estimate import Survey
 from ..types import KIND_THRESHOLD, Kind, Problem
-from . import figures, wording
+from . import figures, rates, wording
 from .charts import bar, nice_top
+from .deltas import Compared, Comparison, compared
 from .examples import Example, collect_examples
 from .findings import SLICES_SHOWN, Findings, find, open_verdicts
+from .forest import marks
+from .labels import Labels, labels_page
+from .rates import Corrected, corrected_rates
+from .ruling import Gate, Gated, gate_page
 from .text import visible
 
 PAGE = 20  # examples at a time
@@ -42,6 +48,16 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What people's labels add to the page; each None where there is nothing of it."""
+
+    waiting: tuple[str, int] | None = None  # draw, and its exchanges, that nobody has labelled yet
+    corrected: Corrected | None = None
+    labels: Labels | None = None
+    comparison: Compared | None = None
+    gate: Gate | None = None
+
+
 def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but two have a default
     verdicts: pl.DataFrame | pl.LazyFrame | str | pathlib.Path,
     out: str | pathlib.Path,
@@ -52,6 +68,9 @@ def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but t
     not_calls: int = 0,
     source: str = "",
     examples: int = 400,
+    survey: Survey | None = None,
+    comparison: Comparison | None = None,
+    decision: Gated | None = None,
 ) -> pathlib.Path:
     """Write the report to `out`, in one step, and return its path.
 
@@ -64,7 +83,12 @@ def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but t
     calls. `source` says in the title what was scanned. At most `examples` exchanges are quoted; they contain
     what people wrote, so the file deserves the care the log deserves.
 
-    Raises InputError for an empty or foreign frame, unknown names in `by`, or an `out` that cannot be written.
+    `survey` is what labels of these verdicts say: with it the page opens with the rate that can be signed, and the
+    detector's own counts come after. `comparison` holds two sides of the log against each other, `decision` is what
+    the gate said of these verdicts.
+
+    Raises InputError for an empty or foreign frame, unknown names in `by`, a decision that cannot be read, or an
+    `out` that cannot be written.
     """
     frame = open_verdicts(verdicts)
     findings = find(frame, by)
@@ -73,11 +97,18 @@ def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but t
         problems=tuple(problems), skipped=max(skipped, len(problems)), not_calls=not_calls, source=source
     )
     stored = "response" in frame.collect_schema()
-    return _write(pathlib.Path(out), render(findings, shown, reading, by=by, stored=stored))
+    evidence = _evidence(survey, comparison, decision)
+    return _write(pathlib.Path(out), render(findings, shown, reading, evidence, by=by, stored=stored))
 
 
 def render(
-    findings: Findings, examples: Sequence[Example], reading: Reading, *, by: Sequence[str], stored: bool
+    findings: Findings,
+    examples: Sequence[Example],
+    reading: Reading,
+    evidence: Evidence,
+    *,
+    by: Sequence[str],
+    stored: bool,
 ) -> str:
     """The page as text. `stored` says whether the log holds responses at all."""
     css, js = Markup(_file("page.css")), Markup(_file("page.js"))  # noqa: S704 - our own files
@@ -93,6 +124,7 @@ def render(
             examples=examples,
             choices=_choices(examples, len(by)),
             reading=reading,
+            evidence=evidence,
             by=by,
             stored=stored,
             timeline=findings.timeline and figures.time_figure(findings.timeline),
@@ -100,6 +132,19 @@ def render(
             version=__version__,
             written=dt.datetime.now(dt.UTC),
         )
+    )
+
+
+def _evidence(survey: Survey | None, comparison: Comparison | None, decision: Gated | None) -> Evidence:
+    labelled = survey is not None and survey.labelled > 0
+    return Evidence(
+        waiting=(survey.draw.id, sum(stratum.labels for stratum in survey.draw.strata))
+        if survey and survey.draw and not labelled
+        else None,
+        corrected=corrected_rates(survey) if survey and labelled else None,
+        labels=labels_page(survey) if survey and labelled else None,
+        comparison=compared(comparison) if comparison else None,
+        gate=gate_page(decision) if decision else None,
     )
 
 
@@ -138,10 +183,14 @@ def _environment() -> jinja2.Environment:
         "plural": wording.plural,
         "slice_name": wording.slice_name,
         "visible": visible,
+        "interval": wording.interval,
+        "points": wording.points,
     }
     environment.globals |= {
         "wording": wording,
         "figures": figures,
+        "rates": rates,
+        "marks": marks,
         "bar": bar,
         "Kind": Kind,
         "PAGE": PAGE,

@@ -14,6 +14,10 @@ UNCORRECTED = (
     "Counted by a detector that errs by a different amount for every model: "
     "label a sample before you act on a difference."
 )
+LABELLED = (
+    "Counted by a detector that errs by a different amount for every model: "
+    "act on the corrected rates above, not on these."
+)
 
 NAMES = {
     "complete": "complete",
@@ -105,9 +109,42 @@ def slice_name(value: object) -> str:
     return "(none)" if value is None else clip(str(value), 80)
 
 
-def plural(number: int, noun: str) -> str:
-    """1 call, 2 calls."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, several: str = "") -> str:
+    """1 call, 2 calls; `several` is the plural where it is not made with an s."""
+    return f"{count(number)} {noun if number == 1 else several or f'{noun}s'}"
+
+
+def sure(level: float) -> str:
+    """95%: the confidence of an interval."""
+    return f"{round(100 * level, 4):g}%"
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """25.1 to 35.0%: the ends of a row that has them."""
+    return f"{percent(row['low']).removesuffix('%')} to {percent(row['high'])}"
+
+
+def left_out(outcomes: Mapping[str, int]) -> str:
+    """2 empty, 5 truncated: what no label can be had of; empty where there is nothing."""
+    return ", ".join(
+        f"{count(number)} {NAMES.get(name, words(name))}" for name, number in outcomes.items() if number
+    )
+
+
+def points(difference: float | None) -> str:
+    """+3.1: a difference of two shares, in points; what rounds to nothing bears no sign."""
+    return "–" if difference is None else signed(100 * difference, 1)
+
+
+def signed(number: float, digits: int) -> str:
+    """+3.1 or −0.25, with a real minus; 0.0 without a sign."""
+    rounded = round(number, digits) + 0.0
+    return f"{rounded:{'+' if rounded else ''}.{digits}f}".replace("-", "−")
+
+
+def decimals(number: float | None) -> str:
+    """.41: a measure of agreement, as statistics print it."""
+    return "–" if number is None else f"{number:.2f}".replace("0.", ".", 1).replace("-", "−")
 
 
 def headline(total: Mapping[str, Any]) -> str:
