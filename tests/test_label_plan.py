@@ -475,7 +475,8 @@ def test_two_phases_do_not_bias_the_estimate(blind: float) -> None:
     truth = held.sum() / sizes.sum()
     spread = intervals.value.std()
     assert abs(intervals.value.mean() - truth) < max(4 * spread / np.sqrt(len(counts)), 0.1 * spread)
-    assert ((intervals.low <= truth) & (truth <= intervals.high)).mean() > 0.93
+    # 600 campaigns measure .94 to within .02.
+    assert ((intervals.low <= truth) & (truth <= intervals.high)).mean() > 0.91
 
 
 def two_phases(

@@ -55,7 +55,7 @@ def plan(  # noqa: PLR0913 - each is one decision about the draw, and most have 
     `Stratum.labels` is the pilot alone and everything behind it is reserve. `planned` says what will follow.
     `double_share` (0 to 1) of the items want two annotators; `known_share` (0 to 0.5) of the budget comes on top
     as planted items, 30 at most. `recalibration` maps a slice as a JSON list to slope and intercept on the
-    log-odds of the score. The same rows in any order, settings and `now` give the same draw.
+    log-odds of the score. The same rows in any order and settings give the same draw, whenever it is planned.
 
     Raises InputError for settings out of range, more than 50 slices, slices too small a share of the budget for 4
     labels a stratum, and rows that are no verdicts.
@@ -80,7 +80,7 @@ def plan(  # noqa: PLR0913 - each is one decision about the draw, and most have 
         sorted(recalibration.items()),
     )
     draw = Draw(
-        id=_digest(*settings, now.isoformat()),
+        id=_digest(*settings),
         created=now,
         seed=seed,
         source=source,
