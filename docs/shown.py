@@ -1,7 +1,8 @@
 """Rewrites what the documentation shows of real runs: outputs of commands, and the picture of the report.
 
 A `console` block that begins with "$ aligntax" holds what that command prints, run in a folder where `logs/` is the
-sample log and nothing else lies; the blocks of a page share the folder. `make shown` calls this.
+sample log and nothing else lies; the blocks of a page share the folder, and a block with a title is a file in it. A
+verdict by exit code, as a gate gives it, is shown after the output. `make shown` calls this.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "images" / "report.png"
 SIZE = {"width": 1180, "height": 1370}
 
-_BLOCK = re.compile(r"^```console\n\$ (aligntax[^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^```console\n\$ (?P<command>aligntax[^\n]*)\n.*?^```|^```\w+ title=\"(?P<file>[\w.]+)\"\n(?P<text>.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
+_VERDICTS = (1, 3)  # exit codes that mean something else than a failure of the command
+_CHANGING = {  # what no two runs share
+    r"decision [0-9a-f]{16}": "decision 5f0c2a9d71e84b36",
+    r"the newest of \d{4}-\d\d-\d\d": "the newest of 2026-06-01",
+}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -36,7 +45,14 @@ def prepare(folder: Path) -> None:
 
 def rerun(page: str, folder: Path) -> str:
     """The text of a page with every shown output replaced by what its command prints now."""
-    return _BLOCK.sub(lambda block: f"```console\n$ {block[1]}\n{_output(block[1], folder)}```", page)
+    return _BLOCK.sub(lambda block: _block(block, folder), page)
+
+
+def _block(block: re.Match[str], folder: Path) -> str:
+    if block["file"]:
+        (folder / block["file"]).write_text(block["text"], "utf-8")
+        return block[0]
+    return f"```console\n$ {block['command']}\n{_output(block['command'], folder)}```"
 
 
 def _output(command: str, folder: Path) -> str:
@@ -50,9 +66,13 @@ def _output(command: str, folder: Path) -> str:
         text=True,
         check=False,
     )
-    if ran.returncode:
+    if ran.returncode not in (0, *_VERDICTS):
         raise RuntimeError(f"{command}: exit code {ran.returncode}\n{ran.stderr}")
-    return "".join(f"{line.rstrip()}\n" for line in ran.stdout.splitlines())
+    code = f"(exit code {ran.returncode})\n" if ran.returncode else ""
+    text = "".join(f"{line.rstrip()}\n" for line in ran.stdout.splitlines()) + code
+    for pattern, instead in _CHANGING.items():
+        text = re.sub(pattern, instead, text)
+    return text
 
 
 def _take_picture(folder: Path) -> None:
@@ -75,7 +95,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             prepare(Path(name))
             before = page.read_text("utf-8")
-            after = rerun(before, Path(name)) if _BLOCK.search(before) else before
+            after = rerun(before, Path(name)) if "$ aligntax" in before else before
         if after != before:
             page.write_text(after, "utf-8")
             print(f"{page.relative_to(ROOT)}: rewritten")

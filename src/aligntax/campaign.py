@@ -169,6 +169,12 @@ def known_labels(store: Store, draw: Draw) -> list[Annotation]:
     return [item.known for item in store.items(draw.id) if item.known is not None]
 
 
+def unlabelled_known(store: Store, draw: Draw) -> int:
+    """Planted items that nobody has labelled; labels that were made elsewhere hold none."""
+    done = {note.exchange for note in store.annotations(draw.id)}
+    return sum(label.exchange not in done for label in known_labels(store, draw))
+
+
 def with_slices(verdicts: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
     """The verdicts with the columns that `by` names, `model` and `tags.KEY` among them, as plain columns."""
     return verdicts.with_columns(slice_columns(by, verdicts.collect_schema()))

@@ -80,14 +80,16 @@ def _row(seen: list[Category], size: int, population: int, level: float) -> dict
         "level": level,
         "size": size,
         "share": share,
-        "sentence": _sentence(found, len(seen), upper, share),
+        "sentence": _sentence(found, len(seen), size, upper, share),
     }
 
 
-def _sentence(found: int, labelled: int, upper: float, share: float) -> str:
+def _sentence(found: int, labelled: int, size: int, upper: float, share: float) -> str:
     where = f"the {_percent(share)} that score lowest"
     if not labelled:
         return f"nothing labelled in {where}, so nobody knows how many {_WHAT} they hide"
+    if labelled == size:
+        return f"{found} of {labelled} found in {where}, and these are all of them: nothing is hidden there"
     return f"{found} of {labelled} found in {where}, so up to {_percent(upper)} of them could hide {_WHAT}"
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.5, 1, max_open=True, min_open=True),
     default=0.95,
     show_default=True,
+    metavar="LEVEL",
     help="Confidence of the interval that the plan expects.",
 )
 @click.option(

@@ -6,6 +6,8 @@ import click
 
 from ..where import store_option
 
+_FILE = click.Path(dir_okay=False)
+
 
 @click.command("serve", short_help="Label in the browser.")
 @click.argument("draw", required=False, metavar="[DRAW]")
@@ -36,6 +38,8 @@ from ..where import store_option
     metavar="URL",
     help="How people reach this page through a reverse proxy with TLS, such as https://labels.example.org.",
 )
+@click.option("--certificate", type=_FILE, metavar="FILE", help="Serve TLS with this certificate (PEM).")
+@click.option("--certificate-key", type=_FILE, metavar="FILE", help="The certificate's key (PEM).")
 @store_option
 def command(
     draw: str | None,
@@ -44,6 +48,8 @@ def command(
     host: str,
     port: int,
     public_url: str | None,
+    certificate: str | None,
+    certificate_key: str | None,
     where: str | None,
 ) -> None:
     """Serve the labelling page for DRAW (the newest one by default) until Ctrl-C.
@@ -61,6 +67,8 @@ def command(
             host=host,
             port=port,
             public_url=public_url,
+            certificate=certificate,
+            certificate_key=certificate_key,
             annotators=annotators or (() if adjudicators else ("me",)),
             adjudicators=adjudicators,
             announce=click.echo,

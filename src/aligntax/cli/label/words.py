@@ -120,6 +120,8 @@ def _open_work(state: Mapping[str, Any]) -> Iterator[str]:
         yield "Once it is complete, the rest is drawn where it tells most."
     if state["double_left"]:
         yield f"{plural(state['double_left'], 'exchange')} wait for a second person."
+    if state["planted_left"]:
+        yield f"{plural(state['planted_left'], 'planted item')} to check the annotators, on top."
     if state["disagreements"]:
         yield (
             f"{plural(state['disagreements'], 'disagreement')} to settle: "
