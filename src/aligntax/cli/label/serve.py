@@ -41,7 +41,7 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--certificate", type=_FILE, metavar="FILE", help="Serve TLS with this certificate (PEM).")
 @click.option("--certificate-key", type=_FILE, metavar="FILE", help="The certificate's key (PEM).")
 @store_option
-def command(
+def command(  # noqa: PLR0913, PLR0917 - each is one option
     draw: str | None,
     annotators: tuple[str, ...],
     adjudicators: tuple[str, ...],
