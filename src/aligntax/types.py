@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -268,6 +269,81 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     response: str = ""
     system: str | None = None
     history: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn of a talk."""
+
+    role: str  # "user" or "assistant"; the system prompt has its own field
+    content: str
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is asked, in no vendor's form. A field that is None is left to the vendor's default."""
+
+    messages: tuple[Message, ...]
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    schema: dict[str, Any] | None = None  # JSON schema that the answer must follow
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a request. A refusal by the provider is an outcome, not an error."""
+
+    text: str
+    outcome: Outcome
+    outcome_raw: str | None = None  # the vendor's own value, unchanged
+    outcome_detail: str | None = None
+    model_requested: str | None = None
+    model_served: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None  # None: nobody has said what this model costs
+    latency_ms: float | None = None
+    attempts: int = 1
+    cached: bool = False
+
+
+Send = Callable[[Request], Awaitable[Reply]]
+"""The one shape of a model: a request in, a reply out. Raises UpstreamError when no reply could be had."""
+
+
+class Intent(enum.StrEnum):
+    """What a prompt of a suite is there for."""
+
+    BENIGN = "benign"  # should be answered
+    HARMFUL = "harmful"  # should be declined
+    BORDERLINE = "borderline"  # people differ
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a good answer states: any of `aliases` as words, or the number `value` within `tolerance`."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    value: float | None = None
+    tolerance: float = 0.0  # absolute, in the unit of the value
+    unit: str | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """One prompt of a suite. Prompts of one `family` ask for the same; `side` says in which words."""
+
+    id: str
+    text: str
+    family: str | None = None
+    side: str | None = None  # "sensitive" or "neutral", in twins
+    domain: str | None = None
+    intent: Intent = Intent.BENIGN
+    terms: tuple[str, ...] = ()  # sensitive terms in it
+    facts: tuple[Fact, ...] = ()
+    system: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    tags: dict[str, str] | None = None
 
 
 CONTENT_COLUMNS = ("prompt", "response", "system", "history", "tags")
