@@ -193,7 +193,8 @@ def show_pools(found: Sequence[Pool], replications: int) -> list[list[str]]:
         width, covered = (high - low).mean(), ((low <= truth) & (truth <= high)).mean()
         lines = random_widths(pool, replications)
         equal = worth(width, lines)
-        raw = (pool.score >= 0.5).mean()
+        # The score says whether anything is missing; of partial answers alone it says nothing.
+        raw = "–" if pool.name.startswith("partial") else f"{(pool.score >= 0.5).mean():.1%}"
         same = next((line for line in lines if line[0] == BUDGET), lines[-1])
         lowest = min(lowest, (float(covered), pool.name))
         rows.append(
@@ -201,7 +202,7 @@ def show_pools(found: Sequence[Pool], replications: int) -> list[list[str]]:
                 pool.name,
                 f"{len(pool.truth):,}",
                 f"{truth:.1%}",
-                f"{raw:.1%}",
+                raw,
                 f"{m.auc(pool.truth.astype(bool), pool.score):.3f}",
                 f"{value.mean():.1%}",
                 f"{width:.3f}",
