@@ -1,4 +1,4 @@
-"""Rewrites what the documentation shows of real runs: outputs of commands, and the picture of the report.
+"""Rewrites what the documentation shows of real runs: outputs of commands, and pictures of the pages.
 
 A `console` block that begins with "$ aligntax" holds what that command prints, run in a folder where `logs/` is the
 sample log and nothing else lies; the blocks of a page share the folder, and a block with a title is a file in it. A
@@ -7,6 +7,7 @@ verdict by exit code, as a gate gives it, is shown after the output. `make shown
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -14,12 +15,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import aligntax
 
 ROOT = Path(__file__).parent.parent
-PICTURE = ROOT / "docs" / "images" / "report.png"
+IMAGES = ROOT / "docs" / "images"
 SIZE = {"width": 1180, "height": 1370}
 
 _BLOCK = re.compile(
@@ -75,22 +77,46 @@ def _output(command: str, folder: Path) -> str:
     return text
 
 
-def _take_picture(folder: Path) -> None:
+def _take_pictures(folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 
-    report = folder / "report.html"
-    _output(f"aligntax scan --sample --report {report.name}", folder)
-    browser_path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    _output("aligntax scan --sample --report report.html -o verdicts.parquet", folder)
+    _output("aligntax label plan verdicts.parquet --by use_case,model --budget 240 --seed 7", folder)
     with sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+        browser = engine.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE, device_scale_factor=1.25, color_scheme="light")
-        page.goto(report.as_uri())
-        page.screenshot(path=PICTURE)
+        page.goto((folder / "report.html").as_uri())
+        page.screenshot(path=IMAGES / "report.png")
+        with _serving(folder) as link:
+            page.set_viewport_size({"width": 1180, "height": 830})
+            page.goto(link)
+            for key in "1fxj":
+                page.keyboard.press(key)
+            page.screenshot(path=IMAGES / "label.png")
+        _output("aligntax label import --sample", folder)
+        _output("aligntax report verdicts.parquet --out report.html", folder)
+        page.set_viewport_size({"width": 1180, "height": 1080})
+        page.goto((folder / "report.html").as_uri())
+        page.locator("h2#corrected").evaluate("heading => heading.scrollIntoView()")
+        page.screenshot(path=IMAGES / "corrected.png")
         browser.close()
 
 
+@contextlib.contextmanager
+def _serving(folder: Path) -> Iterator[str]:
+    """The link of one annotator, while the labelling page is served."""
+    words = [sys.executable, "-m", "aligntax", "label", "serve", "--port", "0", "--annotator", "anna"]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+        try:
+            assert server.stdout is not None
+            yield next(word for line in server.stdout for word in line.split() if word.startswith("http"))
+        finally:
+            server.terminate()
+
+
 def main() -> None:
-    """Rewrite every page that shows an output, then the picture."""
+    """Rewrite every page that shows an output, then the pictures."""
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         with tempfile.TemporaryDirectory() as name:
             prepare(Path(name))
@@ -100,8 +126,9 @@ def main() -> None:
             page.write_text(after, "utf-8")
             print(f"{page.relative_to(ROOT)}: rewritten")
     with tempfile.TemporaryDirectory() as name:
-        _take_picture(Path(name))
-    print(f"{PICTURE.relative_to(ROOT)}: taken, {PICTURE.stat().st_size / 1000:.0f} kB")
+        _take_pictures(Path(name))
+    for picture in sorted(IMAGES.glob("*.png")):
+        print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

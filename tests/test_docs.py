@@ -193,10 +193,14 @@ def test_every_page_is_in_the_navigation() -> None:
     ] == []
 
 
-def test_the_picture_of_the_report_is_there_and_small() -> None:
-    picture = DOCS / "images" / "report.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size < 300_000
+def test_the_pictures_are_there_and_small() -> None:
+    shown_in = "".join(page.read_text("utf-8") for page in PAGES)
+    pictures = sorted((DOCS / "images").glob("*.png"))
+    assert len(pictures) >= 3
+    for picture in pictures:
+        assert picture.name in shown_in
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.stat().st_size < 300_000
 
 
 def test_numbers_of_performance_name_their_script() -> None:
