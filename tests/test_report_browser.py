@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import shutil
 from collections.abc import Iterator
 
+import msgspec
 import polars as pl
 import pytest
 
-from aligntax.report import write_report
+from aligntax import estimate
+from aligntax.report import Gated, write_report
 from aligntax.types import Problem
+from surveys import compared, decided, labelled, surveyed
 from verdicts import one_verdict, verdict_frame
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -32,6 +36,9 @@ ATTACKS = (
     "<meta http-equiv=refresh content='0;url=https://example.com/'><base href=https://example.com/>",
     "<link rel=stylesheet href=https://example.com/a.css><style>*{background:url(https://example.com/)}</style>",
 )
+
+
+LIMITS = "version: 1\nuse_cases:\n  legal: {ceiling: {over_refusal: 5 %}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +83,55 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     problems = [Problem(file=attack, line=1, reason=attack) for attack in ATTACKS]
     out = tmp_path_factory.mktemp("hostile") / "report.html"
     return write_report(frame, out, source=ATTACKS[2], problems=problems)
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The report of an ordinary log with labels, a comparison and a decision of the gate."""
+    frame = verdict_frame(800, seed=4)
+    return write_report(
+        frame,
+        tmp_path_factory.mktemp("signed") / "report.html",
+        source="calls.parquet",
+        survey=surveyed(frame),
+        comparison=compared(frame, "writer-2024-11", "writer-2025-04"),
+        decision=decided(frame, "version: 1\nuse_cases:\n  legal research: {ceiling: {over_refusal: 5 %}}\n"),
+    )
+
+
+@pytest.fixture(scope="module")
+def hostile_labels(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The report of a labelled log in which slices, models, people, files and limits are named by an attacker."""
+    names = [*ATTACKS, "W" * 5000]
+    count = 24 * len(names)
+    frame = verdict_frame(count, seed=5).with_columns(
+        use_case=pl.Series([names[n % len(names)] for n in range(count)]),
+        model_served=pl.Series([ATTACKS[n // len(names) % 2] for n in range(count)]),
+    )
+    draw, notes = labelled(frame, ("use_case", "model"), budget=260)
+    second = [msgspec.structs.replace(note, annotator=ATTACKS[n % 3]) for n, note in enumerate(notes)]
+    survey = estimate.survey(frame.lazy(), draw, [*notes, *second], by=("use_case", "model"))
+    survey = dataclasses.replace(
+        survey, draw=msgspec.structs.replace(draw, source=ATTACKS[0], detector=ATTACKS[5])
+    )
+    record = dict(decided(frame.with_columns(use_case=pl.lit("legal")), LIMITS).record)
+    side = record["inputs"]["candidate"] | {
+        "model": ATTACKS[2],
+        "verdicts": {"file": ATTACKS[5], "sha256": "a"},
+    }
+    record |= {"ungated": ATTACKS, "inputs": record["inputs"] | {"candidate": side}}
+    record["findings"] = [
+        record["findings"][0] | {"rule": record["findings"][0]["rule"] | {"use_case": name}, "sentence": name}
+        for name in names
+    ]
+    return write_report(
+        frame,
+        tmp_path_factory.mktemp("hostile-labels") / "report.html",
+        source=ATTACKS[2],
+        survey=survey,
+        comparison=compared(frame, *ATTACKS[:2]),
+        decision=Gated(record=record),
+    )
 
 
 class Watched:
@@ -159,6 +215,59 @@ def test_an_ordinary_report_makes_no_request_and_no_noise(browser, plain):
         open_everything(page)
         page.wait_for_timeout(200)
         assert watched.events == []
+
+
+def test_hostile_names_of_slices_people_files_and_limits_stay_text(browser, hostile_labels):
+    watched = Watched(browser, hostile_labels)
+    with watched as page:
+        open_everything(page)
+        page.wait_for_timeout(200)
+        assert watched.events == []
+        assert page.evaluate("window.hit") is None
+        assert page.url == hostile_labels.as_uri()
+        elements = page.evaluate(
+            "[...new Set([...document.querySelectorAll('*')].map(e => e.localName))].join(' ')"
+        )
+        assert not {"iframe", "img", "base", "link", "b", "textarea", "object", "embed"} & set(
+            elements.split()
+        )
+        assert page.locator("script").count() == page.locator("style").count() == 1
+        assert page.locator("a:not([href^='#'])").count() == 0
+        for section in ("corrected", "comparison", "gate", "labels"):
+            text = page.locator(f"section[aria-labelledby={section}]").inner_text()
+            assert "<script>window.hit = 1; alert(1)</script>" in text, section
+            assert not set("\u202e\u2066\x00") & set(text), section
+
+
+# Labels
+
+
+def test_a_plot_draws_names_and_numbers_that_do_not_touch(browser, signed):
+    with Watched(browser, signed, viewport={"width": 400, "height": 800}) as page:
+        boxes = page.locator("section[aria-labelledby=corrected] svg.forest").first.evaluate(
+            "plot => [...plot.querySelectorAll('g')].map(row => ['.row-name', '.row-value'].map("
+            "css => row.querySelector(css).getBoundingClientRect().toJSON()))"
+        )
+        assert len(boxes) == 13
+        assert all(name["right"] < value["left"] for name, value in boxes)
+
+
+def test_the_marks_of_a_plot_stand_out_in_both_themes(browser, signed):
+    for scheme in ("light", "dark"):
+        with Watched(browser, signed, color_scheme=scheme) as page:
+            ground, *inks = page.evaluate(
+                "[getComputedStyle(document.body).backgroundColor, ...['.estimate', '.row-name', '.limit'].map(css => {"
+                " const style = getComputedStyle(document.querySelector('svg.forest ' + css));"
+                " return css === '.limit' ? style.stroke : style.fill; })]"
+            )
+            assert all(ink not in {ground, "none", "rgb(0, 0, 0)"} for ink in inks), (scheme, inks)
+
+
+def test_print_keeps_plots_within_the_page(browser, signed):
+    with Watched(browser, signed, viewport={"width": 688, "height": 1000}) as page:
+        page.emulate_media(media="print")
+        assert overflow(page) <= 0
+        assert page.locator("section[aria-labelledby=corrected] svg.forest").first.is_visible()
 
 
 # Examples
@@ -259,7 +368,7 @@ def test_the_theme_follows_the_system_and_the_button(browser, plain):
 
 
 @pytest.mark.parametrize("width", [360, 768, 1600])
-@pytest.mark.parametrize("log", ["plain", "hostile"])
+@pytest.mark.parametrize("log", ["plain", "hostile", "signed", "hostile_labels"])
 def test_the_page_never_scrolls_sideways(browser, request, log, width):
     path = request.getfixturevalue(log)
     with Watched(browser, path, viewport={"width": width, "height": 800}) as page:

@@ -67,7 +67,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     size: str
     asked: str
     chance: str  # that an exchange was drawn
-    expected: str
+    expected: str  # share that is not complete, by the score; a blocked call is not complete for sure
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,5 +190,5 @@ def _part(stratum: Stratum) -> Part:
         size=count(stratum.size),
         asked=count(stratum.labels),
         chance=percent(stratum.labels / stratum.size) if stratum.size else "–",
-        expected=percent(stratum.expected),
+        expected="–" if stratum.kind == "blocked" else percent(stratum.expected),
     )

@@ -45,8 +45,8 @@ _BESIDE = (
     ),
 )
 _WITHHELD = (
-    "No rate rests on that until the disagreements are settled, the codebook is sharpened and the exchanges are "
-    "labelled again."
+    "There are no rates of that until the disagreements are settled, the codebook is sharpened and the exchanges "
+    "are labelled again."
 )
 
 
@@ -93,7 +93,7 @@ class Corrected(msgspec.Struct, frozen=True, kw_only=True):
     beside: tuple[tuple[Rates, str], ...]
     audit: tuple[tuple[str, str], ...]  # slice, sentence
     notes: tuple[str, ...]
-    withheld: tuple[str, ...]  # why, each reason once
+    withheld: str  # why, each reason once; empty where no rate is withheld
 
 
 def state(row: Rates) -> str:
@@ -121,7 +121,7 @@ def corrected_rates(survey: Survey) -> Corrected:
         beside=tuple(_beside(survey)),
         audit=tuple(_audit(survey)),
         notes=tuple(_notes(survey)),
-        withheld=tuple(_withheld(survey)),
+        withheld=_withheld(survey),
     )
 
 
@@ -146,7 +146,7 @@ def _signed(survey: Survey) -> Signed | None:
         return Signed(
             headline="No rate can be signed: the annotators disagree.",
             interval="",
-            rests_on=sentence(f"{visible(why.removeprefix('withheld: '))}."),
+            rests_on=f"{sentence('; '.join(_reasons(why)))}.",
             speaks_for=_WITHHELD,
         )
     return None
@@ -203,7 +203,9 @@ def _name(values: Sequence[Any]) -> str:
 
 
 def _plot(rows: Sequence[tuple[Line, Rates]], *, title: str) -> Markup:
-    return forest([_drawn(line, row) for line, row in rows], title=title, zero=False)
+    """The plot; empty where no row has a value."""
+    drawn = [_drawn(line, row) for line, row in rows]
+    return forest(drawn if any(row.value is not None for row in drawn) else [], title=title, zero=False)
 
 
 def _drawn(line: Line, row: Rates) -> Row:
@@ -289,14 +291,15 @@ def _notes(survey: Survey) -> list[str]:
     return notes
 
 
-def _withheld(survey: Survey) -> list[str]:
+def _withheld(survey: Survey) -> str:
     """Why rates are withheld, each reason once."""
-    methods = survey.total.filter(pl.col("method").str.starts_with(WITHHELD))["method"].unique(
-        maintain_order=True
+    methods = survey.total["method"].unique(maintain_order=True)
+    reasons = dict.fromkeys(
+        reason for method in methods if method.startswith(WITHHELD) for reason in _reasons(method)
     )
-    reasons = dict.fromkeys(reason for method in methods for reason in _reasons(method))
-    return [f"{sentence(clip(reason, 200))}. {_WITHHELD}" for reason in reasons]
+    return f"{sentence('; '.join(reasons))}. {_WITHHELD}" if reasons else ""
 
 
 def _reasons(method: str) -> list[str]:
-    return method.removeprefix("withheld: ").split("; ")
+    """The reasons of a method that is withheld, in words for a page."""
+    return [words(clip(reason, 200)) for reason in method.removeprefix("withheld: ").split("; ")]
