@@ -266,11 +266,15 @@ def test_enter_saves_from_the_note_too_and_shift_enter_breaks_its_line(
 
 def test_skipping_takes_a_reason_and_two_keys(browser: Any, tmp_path: pathlib.Path) -> None:
     with one_person(browser, tmp_path, some(3)) as (ada, store, draw):
+        ada.type("1fzj")
         ada.save("7")
         assert store.annotations(draw.id)[0].skipped == "knowledge"
         ada.type("s")
         assert ada.page.locator(".skip").get_attribute("open") is not None
         assert ada.page.evaluate("document.activeElement.name") == "reason"
+        assert not ada.page.locator("button.save").is_visible()
+        ada.type("1u")
+        assert ada.chosen == []
         ada.page.keyboard.press("Escape")
         assert ada.page.locator(".skip").get_attribute("open") is None
         ada.save("1fzj")
@@ -419,13 +423,14 @@ def test_hostile_text_is_shown_and_never_acts(browser: Any, tmp_path: pathlib.Pa
     ]
     with one_person(browser, tmp_path, items, viewport={"width": 360, "height": 740}) as (ada, store, draw):
         for text in HOSTILE:
-            ada.page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+            ada.page.evaluate(
+                "document.querySelectorAll('.reading details').forEach(part => part.open = true)"
+            )
             ada.page.wait_for_timeout(20)
             assert ada.wider == 0
             shown = ada.page.locator("#answer-text").text_content()
             assert len(shown) == len(text)
             assert not set(shown) & set("\u202e\u2066\x1b\x07\x9b")
-            ada.type("s")
             if "W" not in text:
                 ada.type("n")
                 ada.page.keyboard.insert_text(text[:300])

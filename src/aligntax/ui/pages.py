@@ -65,6 +65,7 @@ _HTMX = {
     "allowScriptTags": False,
     "includeIndicatorStyles": False,
     "attributesToSettle": [],  # it would copy a style that somebody's resizing left behind, which the policy refuses
+    "defaultSettleDelay": 0,  # a key that is pressed at once meets a page that is ready
     "historyEnabled": False,
     "selfRequestsOnly": True,
     "timeout": 20_000,

@@ -136,11 +136,11 @@
 
   const onEnter = (event) => {
     const { target } = event;
-    if (target.closest("#skipping")) return; // its own form
+    if (target.matches("button:not(.save), a, summary")) return; // they do what they say
     if (target.matches("textarea") && event.shiftKey) return;
-    if (target.matches("button:not(.save), a, summary")) return;
     event.preventDefault();
     if (event.repeat) return;
+    if (document.querySelector(".skip[open]")) { byId("skipping").requestSubmit(); return; }
     const other = document.querySelector(".rest button.save");
     if (form()) save(); else if (other) other.click();
   };
@@ -161,7 +161,7 @@
     if (event.target.matches("textarea") || event.repeat) return;
     if (event.key === "?") { event.preventDefault(); openCodebook(); return; }
     const wanted = letter(event);
-    const target = all("[data-key]").find((one) => one.dataset.key === wanted && !one.matches(":disabled") && !one.hidden);
+    const target = all("[data-key]", skipping || document).find((one) => one.dataset.key === wanted && !one.matches(":disabled") && !one.hidden);
     if (!target) return;
     event.preventDefault();
     press(target);
