@@ -1,0 +1,21 @@
+"""Sets of prompts: our own format, published sets, and packs of four professions."""
+
+from __future__ import annotations
+
+from .format import READERS, Reading, load, read, write
+from .packs import DOMAINS, Calibration, Pack, Word, load_pack, load_system_prompts, load_vocabulary
+
+__all__ = [
+    "DOMAINS",
+    "READERS",
+    "Calibration",
+    "Pack",
+    "Reading",
+    "Word",
+    "load",
+    "load_pack",
+    "load_system_prompts",
+    "load_vocabulary",
+    "read",
+    "write",
+]
