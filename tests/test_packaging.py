@@ -73,5 +73,5 @@ def test_a_scan_needs_no_extra(wheel: zipfile.ZipFile) -> None:
     metadata = Parser().parsestr(wheel.read(f"aligntax-{aligntax.__version__}.dist-info/METADATA").decode())
     needed = [entry for entry in metadata.get_all("Requires-Dist", []) if "extra ==" not in entry]
     heavy = ("torch", "transformers", "ray", "starlette", "optuna", "psycopg")
-    assert len(needed) < 12
+    assert len(needed) <= 12  # docs/why/dependencies.md names each with its reason
     assert [entry for entry in needed if entry.startswith(heavy)] == []
