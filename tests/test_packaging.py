@@ -24,6 +24,9 @@ NEEDED = [
     *(f"detect/authored/{name}" for name in AUTHORED),
     *(f"report/templates/{name}" for name in TEMPLATES),
     *(f"sample/{name}" for name in SAMPLE),
+    *(f"ui/{path.parent.name}/{path.name}" for path in PACKAGE.glob("ui/*/*.*") if path.suffix != ".pyc"),
+    "label/codebook.yaml",
+    "label/known.jsonl",
 ]
 WEIGHTS = (".npz", ".npy", ".safetensors")
 
