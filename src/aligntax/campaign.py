@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from . import label
 from .errors import InputError
 from .estimate import slice_columns
 from .stats.profile import profile_interval
-from .types import CONTENT_COLUMNS, Annotation, Draw, Item, Stratum
+from .types import CONTENT_COLUMNS, Annotation, Draw, Item, Outcome, Stratum
 
 if TYPE_CHECKING:
     from .store import Store
@@ -32,11 +33,22 @@ _TEXTS = ("source_id", "use_case", *(name for name in CONTENT_COLUMNS if name !=
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What became of a set of labels that came from elsewhere."""
+    """What became of a set of labels that came from elsewhere. Every label is counted once."""
 
-    labels: int  # taken over
-    unasked: int  # left out: the draw never asked for them
+    labels: int  # taken over, or there already
+    unchanged: int  # of `labels`, those that the same person had given before, word for word
+    waiting: int  # kept for the second phase, which asks for their exchange or forgets them
+    unasked: int  # left out: the draw did not ask for them
     draw: Draw
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OtherState:
+    """A draw from other verdicts that some of these exchanges were drawn for: the file has changed since."""
+
+    draw: Draw
+    labelled: int  # exchanges with a label in that draw
+    present: int  # of the exchanges that it asked for, those that are in these verdicts
 
 
 def start(
@@ -44,18 +56,18 @@ def start(
     verdicts: pl.LazyFrame,
     *,
     by: Sequence[str] = (),
-    texts: pl.LazyFrame | None = None,
+    texts: Iterable[pl.DataFrame] | None = None,
     **settings: Any,
 ) -> Draw:
     """Draw from `verdicts` and keep the draw, with the text that annotators will see, in the store.
 
-    `by` names the slices that get labels of their own; `settings` are those of `label.plan`. `texts` holds the
-    content columns by id, where the verdicts were kept without text. Raises InputError where the drawn
+    `by` names the slices that get labels of their own; `settings` are those of `label.plan`. `texts` are
+    frames of exchanges, read once, for verdicts that were kept without text. Raises InputError where the drawn
     exchanges have no text anywhere, and what `label.plan` raises.
     """
     sliced = with_slices(verdicts, by)
     draw, items = label.plan(sliced, by=by, now=dt.datetime.now(dt.UTC), **settings)
-    store.add_draw(draw, _with_texts(items, verdicts if texts is None else texts))
+    store.add_draw(draw, _with_texts(items, verdicts, texts))
     return draw
 
 
@@ -65,8 +77,7 @@ def learned(store: Store, verdicts: pl.LazyFrame, by: Sequence[str]) -> dict[str
     From the newest estimate whose draw had the same slices and detector; {} where there is none. Those labels take no
     part in the estimates of the next draw, so no label is scored by a fit on itself.
     """
-    detectors = verdicts.select(pl.col("detector").drop_nulls().unique().sort()).collect(engine="streaming")
-    name = ", ".join(detectors.to_series())
+    name = detector_of(verdicts)
     draws = {draw.id: draw for draw in store.draws()}
     for saved in store.estimates():
         draw = draws.get(saved.draw or "")
@@ -76,6 +87,13 @@ def learned(store: Store, verdicts: pl.LazyFrame, by: Sequence[str]) -> dict[str
     return {}
 
 
+def detector_of(verdicts: pl.LazyFrame) -> str:
+    """Name and version of what judged the answers, as a draw names it."""
+    answered = verdicts.filter(pl.col("outcome").cast(pl.String) == Outcome.ANSWERED.value)
+    names = answered.select(pl.col("detector").drop_nulls().cast(pl.String).unique().sort())
+    return ", ".join(names.collect(engine="streaming").to_series())
+
+
 def record(store: Store, draw_id: str, annotation: Annotation) -> Draw:
     """Keep one label, durably, and return the draw as it is then.
 
@@ -83,29 +101,57 @@ def record(store: Store, draw_id: str, annotation: Annotation) -> Draw:
     starts the second phase.
     """
     draw = store.draw(draw_id)
-    store.label(draw.id, annotation, second=_needs_second(store, draw, annotation))
+    second = _needs_second(draw, store.item(draw.id, annotation.exchange), annotation)
+    store.label(draw.id, annotation, second=second)
     return advance(store, draw.id)
 
 
 def take_over(store: Store, draw_id: str, annotations: Sequence[Annotation]) -> Imported:
-    """Keep labels made elsewhere, all or none of those that the draw asks for, and return what became of them.
+    """Keep labels made elsewhere, all or none of those that the draw may ask for, and return what became of them.
 
-    An annotation may name its exchange by our id or by the log's own. What the second phase asks for is taken over
-    once the first is complete. Labels of other exchanges are not kept: nobody knows how they were chosen.
+    An annotation may name its exchange by our id or by the log's own. Labels of what only the second phase may ask
+    for wait until it begins. Labels of other exchanges are not kept: nobody knows how they were chosen. A label that
+    the same person has given already is not written again, and what other people said stays beside it.
+
+    Raises InputError where an id of the log stands for several exchanges, and where one person labels an exchange
+    twice.
     """
-    draw = store.draw(draw_id)
-    waiting, taken = list(annotations), 0
-    for _phase in ("pilot", "rest"):
-        asked = _asked(store, draw.id)
-        named = [(asked.get(note.exchange), note) for note in waiting]
-        known = [msgspec.structs.replace(note, exchange=exchange) for exchange, note in named if exchange]
-        second = {note.exchange for note in known if _needs_second(store, draw, note)}
-        taken += store.import_annotations(draw.id, known, second=second)
-        waiting = [note for exchange, note in named if not exchange]
-        before, draw = draw, advance(store, draw.id)
-        if draw.phase == before.phase:
-            break
-    return Imported(labels=taken, unasked=len(waiting), draw=draw)
+    before = store.draw(draw_id)
+    try:
+        return _take_over(store, before, annotations)
+    except InputError:
+        # Somebody who began the second phase meanwhile has thrown the reserve away that we looked at.
+        if store.draw(before.id).phase == before.phase:
+            raise
+        return _take_over(store, before, annotations)
+
+
+def _take_over(store: Store, draw: Draw, annotations: Sequence[Annotation]) -> Imported:
+    items = {item.exchange: _without_text(item) for item in store.items(draw.id)}
+    exchanges = _exchanges(items.values(), annotations)
+    known = [
+        msgspec.structs.replace(note, exchange=exchange)
+        for exchange, note in zip(exchanges, annotations, strict=True)
+        if exchange is not None
+    ]
+    _refuse_repeated(known)
+    standing = {
+        (note.exchange, note.annotator, note.adjudicated): note for note in store.annotations(draw.id)
+    }
+    new = [note for note in known if not _stands(note, standing)]
+    second = {note.exchange for note in new if _needs_second(draw, items[note.exchange], note)}
+    store.import_annotations(draw.id, new, second=second)
+    draw = advance(store, draw.id)
+    asked = {item.exchange for item in store.items(draw.id) if item.phase != "reserve"}
+    labels = sum(note.exchange in asked for note in known)
+    waiting = len(known) - labels if draw.phase == "pilot" else 0
+    return Imported(
+        labels=labels,
+        unchanged=len(known) - len(new),
+        waiting=waiting,
+        unasked=len(annotations) - labels - waiting,
+        draw=draw,
+    )
 
 
 def advance(store: Store, draw_id: str) -> Draw:
@@ -164,15 +210,32 @@ def load(store: Store, verdicts: pl.LazyFrame) -> tuple[Draw | None, list[Annota
     return (draws[0] if draws else None), []
 
 
+def other_state(store: Store, verdicts: pl.LazyFrame) -> OtherState | None:
+    """The newest draw that asks for exchanges of these verdicts but was made from others, one with labels first.
+
+    A log that has grown, or was judged by another detector, is another population: its labels speak of that one. None
+    where no exchange of these verdicts was ever drawn.
+    """
+    mark = label.fingerprint(verdicts)
+    draws = [draw for draw in store.draws() if draw.fingerprint != mark]
+    asked = {draw.id: _asked(store, draw) for draw in draws}
+    every = pl.Series(sorted({exchange for ids in asked.values() for exchange in ids}), dtype=pl.String)
+    here = verdicts.select("id").filter(pl.col("id").is_in(every.implode())).collect(engine="streaming")["id"]
+    found = [
+        OtherState(
+            draw=draw,
+            labelled=len({note.exchange for note in store.annotations(draw.id)} & asked[draw.id]),
+            present=present,
+        )
+        for draw in draws
+        if (present := len(asked[draw.id].intersection(here)))
+    ]
+    return next((state for state in found if state.labelled), found[0] if found else None)
+
+
 def known_labels(store: Store, draw: Draw) -> list[Annotation]:
     """The right labels of the items that were planted to check the annotators."""
     return [item.known for item in store.items(draw.id) if item.known is not None]
-
-
-def unlabelled_known(store: Store, draw: Draw) -> int:
-    """Planted items that nobody has labelled; labels that were made elsewhere hold none."""
-    done = {note.exchange for note in store.annotations(draw.id)}
-    return sum(label.exchange not in done for label in known_labels(store, draw))
 
 
 def with_slices(verdicts: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
@@ -180,24 +243,26 @@ def with_slices(verdicts: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
     return verdicts.with_columns(slice_columns(by, verdicts.collect_schema()))
 
 
-def _with_texts(items: Sequence[Item], verdicts: pl.LazyFrame) -> list[Item]:
+def _with_texts(
+    items: Sequence[Item], verdicts: pl.LazyFrame, logs: Iterable[pl.DataFrame] | None
+) -> list[Item]:
     """Items with what annotators see. Known items bring their own text."""
     asked = [item.exchange for item in items if item.known is None]
-    if "response" not in verdicts.collect_schema():
+    if logs is None and "response" not in verdicts.collect_schema():
         raise InputError(
             "these verdicts were kept without text, so nobody could label them",
             where="column response",
             remedy="name the logs with --logs, or scan again without --no-text",
         )
-    found = {row["id"]: row for row in label.texts(verdicts, asked).iter_rows(named=True)}
+    found: dict[str, dict[str, Any]] = {}
+    for frame in [verdicts] if logs is None else logs:
+        found |= {row["id"]: row for row in label.texts(frame, asked).iter_rows(named=True)}
     if len(found) < len(asked):
         raise InputError(
-            f"{len(asked) - len(found)} of the drawn exchanges are not in these logs",
-            remedy="name the logs that were scanned",
+            f"{len(asked) - len(found)} of the {len(asked)} drawn exchanges are not in these logs",
+            remedy="name all the logs that were scanned, as they were then",
         )
-    return label.disguised(
-        [item if item.known else _with_text(item, found[item.exchange]) for item in items]
-    )
+    return label.disguised([item if item.known else _with_text(item, found[item.exchange]) for item in items])
 
 
 def _with_text(item: Item, row: dict[str, Any]) -> Item:
@@ -206,14 +271,53 @@ def _with_text(item: Item, row: dict[str, Any]) -> Item:
     )
 
 
-def _asked(store: Store, draw_id: str) -> dict[str, str]:
-    """Id of every exchange that the draw asks for, by that id and by the log's own."""
-    asked = [(item.exchange, item.source_id) for item in store.items(draw_id) if item.phase != "reserve"]
-    by_source = {source: exchange for exchange, source in asked if source is not None}
-    return by_source | {exchange: exchange for exchange, _ in asked}
+def _asked(store: Store, draw: Draw) -> set[str]:
+    """The exchanges of the log that a draw asks for."""
+    return {item.exchange for item in store.items(draw.id) if item.phase != "reserve" and item.known is None}
 
 
-def _needs_second(store: Store, draw: Draw, annotation: Annotation) -> bool:
+def _without_text(item: Item) -> Item:
+    """The item as far as it decides anything: texts of a long queue need not be in memory at once."""
+    return msgspec.structs.replace(item, prompt="", response="", system=None, history=None)
+
+
+def _exchanges(items: Iterable[Item], annotations: Sequence[Annotation]) -> list[str | None]:
+    """Which exchange of the draw each label is of, by our id or by the log's own; None: it is not in the draw."""
+    named = [(item.exchange, item.source_id) for item in items]
+    ours = {exchange for exchange, _ in named}
+    by_source = {source: exchange for exchange, source in named if source is not None}
+    counts = Counter(source for _, source in named)
+    wanted = [note.exchange for note in annotations]
+    unclear = sum(name not in ours and counts[name] > 1 for name in wanted)
+    if unclear:
+        raise InputError(
+            f"{unclear} of these labels name their exchange by an id that several exchanges of the draw have",
+            remedy="name them by aligntax's own id, which aligntax label export writes",
+        )
+    return [name if name in ours else by_source.get(name) for name in wanted]
+
+
+def _refuse_repeated(notes: Iterable[Annotation]) -> None:
+    counts = Counter((note.exchange, note.annotator, note.adjudicated) for note in notes)
+    repeated = sum(count > 1 for count in counts.values())
+    if repeated:
+        raise InputError(
+            f"{repeated} exchanges are labelled more than once by the same person, so nothing was taken over",
+            remedy="keep one label of each exchange and person",
+        )
+
+
+def _stands(note: Annotation, standing: Mapping[tuple[str, str, bool], Annotation]) -> bool:
+    """Whether this label is there already; when it was given counts only where it says so."""
+    former = standing.get((note.exchange, note.annotator, note.adjudicated))
+    if former is None:
+        return False
+    kinds = None if note.kinds is None else tuple(sorted(set(note.kinds)))
+    return former == msgspec.structs.replace(note, kinds=kinds, time=note.time or former.time)
+
+
+def _needs_second(draw: Draw, item: Item, annotation: Annotation) -> bool:
     if annotation.adjudicated or annotation.skipped is not None:
         return False
-    return label.second_label(draw, store.item(draw.id, annotation.exchange), annotation)
+    # Whether it is wanted twice already does not matter: the wish goes with the label, and a corrected one renews it.
+    return label.second_label(draw, msgspec.structs.replace(item, wanted=1), annotation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from .. import __version__, campaign
 from ..estimate import Survey, survey
 from ..estimate.corrected import Population
+from .result import default_slices
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,18 +20,31 @@ if TYPE_CHECKING:
     from ..store import Store
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimated:
+    """A survey, with what is known of where its labels might be."""
+
+    survey: Survey
+    source: str  # name of the verdict file
+    detector: str  # what judged these verdicts
+    other: campaign.OtherState | None  # labels of another state of the file, where these verdicts have none
+
+
 def estimates(
-    store: Store,
+    store: Store | None,
     verdicts: pl.LazyFrame,
     *,
-    by: Sequence[str],
+    source: str,
+    by: Sequence[str] | None,
     level: float,
     population: Population,
     random_sample: bool,
-) -> Survey:
-    """All that the labels of these verdicts say."""
-    draw, annotations = campaign.load(store, verdicts)
-    return survey(
+) -> Estimated:
+    """All that the labels of these verdicts say; `by` is by default what the draw was sliced by."""
+    draw, annotations = campaign.load(store, verdicts) if store else (None, [])
+    if by is None:
+        by = draw.by if draw else default_slices(verdicts)
+    found = survey(
         verdicts,
         draw,
         annotations,
@@ -37,8 +52,10 @@ def estimates(
         level=level,
         population=population,
         random_sample=random_sample,
-        known=campaign.known_labels(store, draw) if draw else (),
+        known=campaign.known_labels(store, draw) if store and draw else (),
     )
+    other = campaign.other_state(store, verdicts) if store and not annotations else None
+    return Estimated(survey=found, source=source, detector=campaign.detector_of(verdicts), other=other)
 
 
 def keep(store: Store, found: Survey, source: Path) -> int:

@@ -51,25 +51,27 @@ def command(
     """Correct the rates of VERDICTS by the labels of the draw that was made from it.
 
     How often requests that should have been answered were not, and how sure that is. A slice without labels is
-    printed as UNCORRECTED; an axis on which annotators disagree gets no rate.
+    printed as UNCORRECTED; an axis on which annotators disagree gets no rate. Where there is a draw, its own slices are
+    the default of --by.
     """
     from ..verdict_file import scan_verdicts
     from .corrected import estimates, keep
     from .corrected_words import document, print_estimates
-    from .result import default_slices
-    from .where import open_store
+    from .where import labels_if_any
 
     frame = scan_verdicts(verdicts)
-    with open_store(where) as store:
+    with labels_if_any(where) as store:
         found = estimates(
             store,
             frame,
-            by=default_slices(frame) if by is None else by,
+            source=verdicts.name,
+            by=by,
             level=level,
             population=population,
             random_sample=random_sample,
         )
-        keep(store, found, source=verdicts)
+        if store is not None:
+            keep(store, found.survey, source=verdicts)
     if as_json:
         click.echo(document(found))
     else:

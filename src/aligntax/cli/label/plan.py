@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,11 +92,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
             print_plan(draw, campaign.expected(draw), store.place)
 
 
-def _texts(logs: tuple[str, ...]) -> pl.LazyFrame | None:
-    if not logs:
-        return None
-    import polars as pl
+def _texts(logs: tuple[str, ...]) -> Iterable[pl.DataFrame] | None:
+    from ...logs import read
 
-    from ... import logs as readers
-
-    return pl.concat(list(readers.read(list(logs)))).lazy()
+    return read(list(logs)) if logs else None

@@ -57,10 +57,10 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     Every label is stored before the next exchange shows. The page shows neither model nor detector.
     """
     from ...ui import serve
-    from ..where import open_store
+    from ..where import open_labels
     from .which import newest
 
-    with open_store(where) as store:
+    with open_labels(where) as store:
         serve(
             store,
             newest(store, draw).id,
