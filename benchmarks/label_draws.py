@@ -3,14 +3,14 @@
 The detector's score is normal: N(+d/2, 1) for answers that are not complete, N(-d/2, 1) for the others, with d such
 that calling everything above 0 not complete is right in `accuracy` of both. Its probability is calibrated by that
 model. A blind spot is a share of the positives that score like negatives, while probability, strata and allocation
-go on believing the score. In the ratio case a share of the traffic is outside of the domain (should not have been
+go on believing the score. There are as many strata as `aligntax label plan` cuts for so many labels. In the ratio case a share of the traffic is outside of the domain (should not have been
 answered, and was refused in 80 % of the cases), which the detector cannot tell from what is inside.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,12 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from aligntax.label.allocation import pilot_labels, whole_labels
+from aligntax.label.strata import scored_strata
 from aligntax.stats.allocation import allocate, strata_edges
 from aligntax.types import Stratum
 
 Array = npt.NDArray[np.float64]
-STRATA, SCORES = 4, 100_000
+SCORES = 100_000
 REFUSED_OUTSIDE = 0.8
 EVEN_ALLOCATION_OVER = 20_000  # exchanges from which strata sizes do not move the allocation
 
@@ -58,30 +59,33 @@ class Traffic:
         found: Array = expit(logit(self.believed) + self.distance * score)
         return found
 
-    @cached_property
-    def _strata(self) -> tuple[Array, Array]:
-        found = self.probabilities(np.random.default_rng(0), SCORES, np.full(SCORES, self.believed))
-        edges = strata_edges(found, STRATA)
-        number = np.searchsorted(edges, found, side="right")
-        means = np.bincount(number, found) / np.bincount(number)
-        return (logit(edges) - logit(self.believed)) / self.distance, means
+    def cut(self, strata: int) -> Strata:
+        """Cut into so many strata of the score."""
+        return _cut(self, strata)
 
-    @property
-    def expected(self) -> Array:
-        """Mean probability in each stratum."""
-        return self._strata[1]
 
-    @cached_property
-    def chances(self) -> Array:
-        """Chance of an exchange to be in each stratum and category, (K, 3)."""
-        edges, half = self._strata[0], self.distance / 2
-        like_positive, like_negative = (
-            np.diff(np.concatenate([[0.0], norm.cdf(edges - mean), [1.0]])) for mean in (half, -half)
-        )
-        share = np.array([1 - self.blind, 0.0, REFUSED_OUTSIDE])
-        return np.outer(like_positive, self.categories * share) + np.outer(
-            like_negative, self.categories * (1 - share)
-        )
+@dataclass(frozen=True)
+class Strata:
+    """What the strata of some traffic look like."""
+
+    expected: Array  # mean probability in each, (K,)
+    chances: Array  # chance of an exchange to be in each, by category, (K, 3)
+
+
+@cache
+def _cut(traffic: Traffic, strata: int) -> Strata:
+    found = traffic.probabilities(np.random.default_rng(0), SCORES, np.full(SCORES, traffic.believed))
+    edges = strata_edges(found, strata)
+    number = np.searchsorted(edges, found, side="right")
+    means = np.bincount(number, found) / np.bincount(number)
+    at, half = (logit(edges) - logit(traffic.believed)) / traffic.distance, traffic.distance / 2
+    like_positive, like_negative = (
+        np.diff(np.concatenate([[0.0], norm.cdf(at - mean), [1.0]])) for mean in (half, -half)
+    )
+    share = np.array([1 - traffic.blind, 0.0, REFUSED_OUTSIDE])
+    chances = np.outer(like_positive, traffic.categories * share)
+    chances += np.outer(like_negative, traffic.categories * (1 - share))
+    return Strata(expected=means, chances=chances)
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,13 @@ class Draws:
 
 def draw(traffic: Traffic, size: int, labels: int, random: np.random.Generator, replications: int) -> Draws:
     """`replications` populations of `size` exchanges, `labels` of each labelled by defensive Neyman allocation."""
-    population = _populations(traffic, size, random, replications)
+    strata = traffic.cut(scored_strata(labels, size))
+    population = _populations(strata, size, random, replications)
     sizes = population.sum(axis=2)
     if size > EVEN_ALLOCATION_OVER:
-        wanted = np.tile(allocate(sizes[0], traffic.expected, labels), (replications, 1))
+        wanted = np.tile(allocate(sizes[0], strata.expected, labels), (replications, 1))
     else:
-        wanted = np.stack([allocate(row, traffic.expected, labels) for row in sizes])
+        wanted = np.stack([allocate(row, strata.expected, labels) for row in sizes])
     return _drawn(population, _sample(population, np.minimum(wanted, sizes), random))
 
 
@@ -108,13 +113,14 @@ def draw_in_two_phases(
     traffic: Traffic, size: int, labels: int, random: np.random.Generator, replications: int, pilot: int = 50
 ) -> Draws:
     """As `aligntax label plan` does: a pilot of at most half, then shared out again by what it has shown."""
-    population = _populations(traffic, size, random, replications)
+    parts = traffic.cut(scored_strata(labels, size))
+    population = _populations(parts, size, random, replications)
     sizes = population.sum(axis=2)
     strata = tuple(
         Stratum(
             slice=(), kind="scored", low=0, high=1, size=int(many), expected=float(rate), pilot=0, labels=0, reserve=0
         )
-        for many, rate in zip(sizes[0], traffic.expected, strict=True)
+        for many, rate in zip(sizes[0], parts.expected, strict=True)
     )  # fmt: skip
     first = tuple(pilot_labels(strata, labels, pilot))
 
@@ -129,10 +135,10 @@ def draw_in_two_phases(
 
 
 def _populations(
-    traffic: Traffic, size: int, random: np.random.Generator, replications: int
+    strata: Strata, size: int, random: np.random.Generator, replications: int
 ) -> npt.NDArray[np.int64]:
-    drawn = random.multinomial(size, traffic.chances.ravel(), size=replications)
-    return drawn.reshape(replications, *traffic.chances.shape)
+    drawn = random.multinomial(size, strata.chances.ravel(), size=replications)
+    return drawn.reshape(replications, *strata.chances.shape)
 
 
 def _sample(

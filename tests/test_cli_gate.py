@@ -167,6 +167,11 @@ def test_the_page_says_limit_value_bounds_and_labels_of_every_rule(folder: Path)
     )
 
 
+def test_every_rate_is_held_against_its_limit_by_careful_ends(folder: Path) -> None:
+    findings = document(folder, "ceiling: {over_refusal: 5 %, refused: 60 %}")["findings"]
+    assert [found["method"].endswith("strata, careful ends") for found in findings] == [True, True]
+
+
 def test_what_was_gated_together_is_said(folder: Path) -> None:
     assert "2 models together: northwind-2, northwind-3; --model takes one" in gate(folder, FAILS).stdout
     assert "models together" not in gate(folder, FAILS, "--model", "northwind-3").stdout

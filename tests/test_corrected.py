@@ -9,6 +9,7 @@ import pytest
 from aligntax.errors import InputError
 from aligntax.estimate import corrected
 from aligntax.estimate.targets import DOMAINS, TARGETS, Category, axes_of, category
+from aligntax.stats.rate import clopper_pearson
 from aligntax.types import Kind
 from labels import (
     answers,
@@ -46,7 +47,7 @@ def test_the_value_weighs_each_stratum_by_its_size_not_by_its_labels():
     assert found["value"] == pytest.approx(0.9 * 1 / 9 + 0.1 * 3 / 5)
     assert found["low"] < found["value"] < found["high"]
     assert (found["n"], found["n_labels"], found["corrected"]) == (100, 14, True)
-    assert found["method"] == "profile likelihood over 2 strata"
+    assert found["method"] == "profile likelihood over 2 strata, careful ends: few found"
 
 
 def test_raw_is_what_the_detector_says_of_the_same_population_and_bias_is_the_difference():
@@ -100,6 +101,65 @@ def test_kinds_count_from_what_people_named_and_hedging_from_its_grade():
     assert row(table, "hedging")["value"] == pytest.approx(0.18)
     assert row(table, "soft_refusal")["value"] == pytest.approx(0.1)
     assert row(table, "topic_avoidance")["value"] == 0
+
+
+# -- careful ends --------------------------------------------------------------------------------------------
+
+
+def one_stratum(positives: int, negatives: int):
+    many = positives + negatives
+    labels = notes("a", "n" * positives + "f" * negatives)
+    return frame(answers(5_000, 0.1)), draw_of(stratum(5_000, labels=many)), labels
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(9, 191), (0, 60), (191, 9)])
+def test_ends_are_careful_where_few_of_either_were_found(positives, negatives):
+    exchanges = one_stratum(positives, negatives)
+    found, always = row(corrected(*exchanges, by=())), row(corrected(*exchanges, by=(), careful="always"))
+    assert (found["low"], found["high"]) == (always["low"], always["high"])
+    exact = clopper_pearson(positives, positives + negatives)
+    assert found["high"] == pytest.approx(exact.high, rel=0.03)
+    assert 1 - found["low"] == pytest.approx(1 - exact.low, rel=0.03)
+    assert found["method"] == "profile likelihood over 1 stratum, careful ends: few found"
+    assert always["method"] == "profile likelihood over 1 stratum, careful ends"
+
+
+def test_ends_are_plain_where_ten_of_each_were_found_unless_asked_for():
+    exchanges = one_stratum(10, 190)
+    found, always = row(corrected(*exchanges, by=())), row(corrected(*exchanges, by=(), careful="always"))
+    assert found["method"] == "profile likelihood over 1 stratum"
+    assert always["low"] < found["low"] < found["value"] < found["high"] < always["high"]
+    assert always["value"] == found["value"]
+
+
+def test_what_was_found_is_counted_in_the_domain_and_blocked_calls_are_not_labels():
+    verdicts = frame(answers(200, 0.1), blocked(50))
+    draw = draw_of(stratum(200, labels=60), stratum(50, labels=5, kind="blocked"))
+    labels = [*notes("a", "n" * 12 + "f" * 28), skipped("a40")]
+    labels += [note(f"a{at}", "full", "no") for at in range(41, 60)]
+    table = corrected(verdicts, draw, labels, by=())
+    found = row(table)
+    assert (found["n_labels"], found["in_domain"], found["positives"]) == (60, 59, 12)
+    assert "careful" not in found["method"]  # 12 found, and 47 that are not
+    over_refusal = row(table, domain="should_answer")
+    assert (over_refusal["n_labels"], over_refusal["in_domain"], over_refusal["positives"]) == (60, 40, 12)
+    none = row(table, "hard_refusal")
+    assert (none["in_domain"], none["positives"]) == (59, 0)
+    assert none["method"].endswith("careful ends: few found")
+    without = row(corrected(verdicts, draw, [], by=()))
+    assert (without["n_labels"], without["in_domain"], without["positives"]) == (0, 0, 0)
+
+
+def test_a_slice_has_the_ends_that_it_needs_whatever_the_others_need():
+    rows = [answers(500, 0.1, name=name, model_served=name) for name in "fm"]
+    few, many = (stratum(500, labels=100, at=[name]) for name in "fm")
+    labels = notes("f", "n" * 3 + "f" * 97) + notes("m", "n" * 30 + "f" * 70)
+    table = corrected(frame(*rows), draw_of(few, many, by=["model"]), labels)
+    assert row(table, model="f")["method"].endswith("careful ends: few found")
+    assert row(table, model="m")["method"] == "profile likelihood over 1 stratum"
+    alone = corrected(frame(rows[0]), draw_of(few, by=["model"]), notes("f", "n" * 3 + "f" * 97))
+    assert row(table, model="f")["high"] == pytest.approx(row(alone)["high"])
+    assert row(table, model="m")["value"] == pytest.approx(0.3)
 
 
 # -- blocked, skipped, half-labelled -------------------------------------------------------------------------
@@ -275,7 +335,7 @@ def test_without_a_draw_labels_do_not_correct_unless_they_are_a_random_sample():
     assert (without["corrected"], without["value"], without["ignored"]) == (False, 0.1, 14)
     found = row(corrected(verdicts, None, labels, by=(), random_sample=True))
     assert found["value"] == pytest.approx(0.9 * 1 / 9 + 0.1 * 3 / 5)
-    assert found["method"] == "profile likelihood over 2 post-strata"
+    assert found["method"] == "profile likelihood over 2 post-strata, careful ends: few found"
 
 
 def test_a_random_sample_is_post_stratified_by_kind_of_exchange_too():
@@ -337,6 +397,8 @@ def test_an_unknown_target_is_refused_with_the_names_of_the_known():
     verdicts, draw = two_strata()
     with pytest.raises(InputError, match="no target 'refusals'") as raised:
         corrected(verdicts, draw, [], by=(), targets=["refusals"])
+    with pytest.raises(InputError, match="cannot be careful 'sometimes'"):
+        corrected(verdicts, draw, notes("a", "f"), by=(), careful="sometimes")  # type: ignore[arg-type]
     assert "harmful_compliance" in str(raised.value)
 
 

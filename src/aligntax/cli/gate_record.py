@@ -109,7 +109,7 @@ def _side(store: Store, agreed: Config, path: Path, model: str | None) -> _Side:
     targets = list(dict.fromkeys(measured(rule.target)[0] for rule in rules_of(agreed)))
     rows: list[Mapping[str, Any]] = []
     for level in levels(agreed):
-        table = corrected(verdicts, draw, labels, by=by, level=level, targets=targets)
+        table = corrected(verdicts, draw, labels, by=by, level=level, targets=targets, careful="always")
         rows += table.to_dicts() if model is None else _of_model(table, model, path)
     return _Side(
         rows=rows,

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..label.settle import alone
-from ..stats.profile import profile_interval
 from ..types import Annotation, Draw
 from .agreement import withheld_axes
 from .cells import Cells, cells
 from .counting import category_counts, counting, tally
-from .targets import TARGETS, axes_of, known_when_blocked
+from .ends import Care, interval_ends
+from .targets import TARGETS, Category, axes_of, known_when_blocked
 
 Population = Literal["future", "log"]
 
@@ -39,12 +39,13 @@ def corrected(  # noqa: PLR0913 - each is one choice about what the rates speak 
     targets: Iterable[str] = TARGETS,
     asked: Collection[str] | None = None,
     random_sample: bool = False,
+    careful: Care = "few",
 ) -> pl.DataFrame:
     """Rates corrected by labels: one row per slice, target and domain, sorted by slice.
 
     Columns: those of `by`; `target`, `domain`; `value`, `low`, `high` (0 to 1) at `level`; `n`, exchanges of the
-    population in the slice; `n_labels`, labelled exchanges that the row rests on; `method`, in words;
-    `corrected`; `raw`, what the detector alone says of the same population, and `bias`, raw - value (null where the
+    population in the slice; `n_labels`, labelled exchanges that the row rests on; of these, `in_domain` are in
+    the domain and `positives` of those positive; `method`, in words; `corrected`; `raw`, what the detector alone says of the same population, and `bias`, raw - value (null where the
     detector says nothing, as in the domain `should_answer`); `skipped`, exchanges that nobody could label;
     `ignored`, labelled exchanges that no draw asked for.
 
@@ -57,9 +58,11 @@ def corrected(  # noqa: PLR0913 - each is one choice about what the rates speak 
     `asked` are the ids that the draw asked for so far; without it every label of the population counts, as long as
     no stratum has more of them than the draw asked for. `random_sample` takes all labelled exchanges for a simple
     random sample, whatever the draw asked for, and needs no draw. `population`: "future" speaks of traffic like
-    this, "log" of these exchanges only.
+    this, "log" of these exchanges only. `careful`: the ends of a likelihood promise too much where few were found;
+    "few" widens them where fewer than `ends.FEW` labelled exchanges of the domain are positive, or negative, and
+    "always" everywhere, for whoever decides by a single bound, as the gate does.
 
-    Raises InputError for an unknown target or column, verdicts that the draw was not made from, and labels that
+    Raises InputError for an unknown target or column, an unknown option, verdicts that the draw was not made from, and labels that
     nobody asked for.
     """
     names = _checked(targets)
@@ -68,7 +71,13 @@ def corrected(  # noqa: PLR0913 - each is one choice about what the rates speak 
     found = cells(verdicts, draw, [note.exchange for note in notes], by=by, random_sample=random_sample)
     labels, ignored = counting(found, notes, draw, asked, random_sample=random_sample)
     withheld = withheld_axes([note for note in notes if note.exchange in labels])
-    setting = _Setting(level=level, population=population, random_sample=random_sample, withheld=withheld)
+    setting = _Setting(
+        level=level,
+        population=population,
+        random_sample=random_sample,
+        careful=careful,
+        withheld=withheld,
+    )
     skipped = [exchange for exchange, label in labels.items() if label.skipped]
     return _table(found, labels, names, setting).with_columns(
         skipped=_per_slice(found, skipped, len(names)), ignored=_per_slice(found, ignored, len(names))
@@ -98,7 +107,9 @@ def spread(  # noqa: PLR0913 - as `corrected`
     by = _slices(by, draw)
     found = cells(verdicts, draw, [note.exchange for note in notes], by=by, random_sample=random_sample)
     labels, _ = counting(found, notes, draw, asked, random_sample=random_sample)
-    setting = _Setting(level=level, population=population, random_sample=random_sample, withheld={})
+    setting = _Setting(
+        level=level, population=population, random_sample=random_sample, careful="few", withheld={}
+    )
     columns = ["annotator", *by, "target", "domain", "value", "low", "high", "level", "n", "n_labels"]
     tables = [
         _table(found, {note.exchange: note for note in theirs}, names, setting).select(
@@ -115,6 +126,7 @@ class _Setting:
     level: float
     population: Population
     random_sample: bool
+    careful: Care
     withheld: Mapping[str, str]  # axis -> why
 
 
@@ -139,12 +151,20 @@ def _table(
     counted = [category_counts(found, patterns, *name) for name in names]
     slices, _ = found.sizes.shape
     counts = np.stack([counts for counts, _ in counted], axis=1)  # (slices, names, cells, 3)
-    labelled = np.stack([labelled for _, labelled in counted], axis=1)  # (slices, names)
+    labelled = np.stack([labelled for _, labelled in counted], axis=1)  # (slices, names, 3)
     sizes = np.broadcast_to(found.sizes[:, None, :], counts.shape[:3])
-    value, low, high = (np.full(labelled.shape, np.nan) for _ in range(3))
-    use = labelled > 0
+    value, low, high = (np.full(labelled.shape[:2], np.nan) for _ in range(3))
+    careful = np.zeros(labelled.shape[:2], dtype=bool)
+    use = labelled.any(axis=2)
     if use.any():
-        solved = profile_interval(counts[use], sizes[use], level=setting.level, population=setting.population)
+        solved, careful[use] = interval_ends(
+            counts[use],
+            sizes[use],
+            labelled[use][:, :2],
+            careful=setting.careful,
+            level=setting.level,
+            population=setting.population,
+        )
         value[use], low[use], high[use] = solved.value, solved.low, solved.high
     rows = [
         _row(
@@ -152,10 +172,15 @@ def _table(
             setting,
             at,
             name,
-            counts[at, number],
-            (value[at, number], low[at, number], high[at, number]),
+            _Solved(
+                counts=counts[at, number],
+                labelled=labelled[at, number],
+                value=value[at, number],
+                low=low[at, number],
+                high=high[at, number],
+                careful=bool(careful[at, number]),
+            ),
         )
-        | {"n_labels": int(labelled[at, number])}
         for at in range(slices)
         for number, name in enumerate(names)
     ]
@@ -173,6 +198,8 @@ _SCHEMA = {
     "level": pl.Float64(),
     "n": pl.Int64(),
     "n_labels": pl.Int64(),
+    "in_domain": pl.Int64(),
+    "positives": pl.Int64(),
     "method": pl.String(),
     "corrected": pl.Boolean(),
     "raw": pl.Float64(),
@@ -180,52 +207,60 @@ _SCHEMA = {
 }
 
 
-def _row(
-    found: Cells,
-    setting: _Setting,
-    at: int,
-    name: tuple[str, str],
-    counts: NDArray[np.float64],
-    solved: tuple[float, float, float],
-) -> dict[str, Any]:
-    """One row but for its count of labels; `solved` is not a number where there are none."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Solved:
+    """What the labels say for one row; `value`, `low` and `high` are not numbers where there are none."""
+
+    counts: NDArray[np.float64]  # (cells, 3)
+    labelled: NDArray[np.int64]  # (3,): labels by Category
+    value: float
+    low: float
+    high: float
+    careful: bool
+
+
+def _row(found: Cells, setting: _Setting, at: int, name: tuple[str, str], solved: _Solved) -> dict[str, Any]:
     target, domain = name
     raw = found.raw[target][at] if domain == "all" and target in found.raw else None
+    positives, negatives, outside = (int(solved.labelled[category]) for category in Category)
     row: dict[str, Any] = {"target": target, "domain": domain, "level": setting.level, "raw": raw}
     row |= {"n": int(found.sizes[at].sum()), "corrected": False}
-    if np.isnan(solved[1]):
+    row |= {
+        "n_labels": positives + negatives + outside,
+        "in_domain": positives + negatives,
+        "positives": positives,
+    }
+    if np.isnan(solved.low):
         return row | {"value": raw, "method": "UNCORRECTED: no labels"}
     reasons = [setting.withheld[axis] for axis in axes_of(target, domain) if axis in setting.withheld]
     if reasons:
         return row | {"method": f"withheld: {'; '.join(reasons)}"}
-    value = None if np.isnan(solved[0]) else float(solved[0])
+    value = None if np.isnan(solved.value) else float(solved.value)
     return row | {
         "value": value,
-        "low": float(solved[1]),
-        "high": float(solved[2]),
-        "method": _method(found, setting, at, name, counts),
+        "low": float(solved.low),
+        "high": float(solved.high),
+        "method": _method(found, setting, at, name, solved),
         "corrected": True,
         "bias": None if raw is None or value is None else raw - value,
     }
 
 
-def _method(
-    found: Cells, setting: _Setting, at: int, name: tuple[str, str], counts: NDArray[np.float64]
-) -> str:
+def _method(found: Cells, setting: _Setting, at: int, name: tuple[str, str], solved: _Solved) -> str:
     """How the number came about, as printed."""
     there = found.sizes[at] > 0
     strata = int(there.sum())
-    silent = int((there & (counts.sum(axis=1) == 0)).sum())
+    silent = int((there & (solved.counts.sum(axis=1) == 0)).sum())
     what = "post-strata" if setting.random_sample else "strata"
     words = [f"profile likelihood over {strata} {what if strata > 1 else what.replace('strata', 'stratum')}"]
     if silent:
         words.append(f"{silent} of them without labels")
     if setting.population == "log":
         words.append("finite population")
-    in_domain = counts[:, :2].sum(axis=1)
-    known = known_when_blocked(*name)
-    if known is None and not in_domain.any():
+    if known_when_blocked(*name) is None and not solved.counts[:, :2].any():
         words.append("no label in the domain")
+    elif solved.careful:
+        words.append("careful ends" if setting.careful == "always" else "careful ends: few found")
     return ", ".join(words)
 
 

@@ -68,7 +68,7 @@ def tally(cells: Cells, labels: Mapping[str, Annotation]) -> list[Pattern]:
 def category_counts(
     cells: Cells, patterns: Iterable[Pattern], target: str, domain: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Counts (slices, cells, 3) of labelled exchanges by `Category`, and how many labels stand behind each slice.
+    """Counts by `Category` of each cell, (slices, cells, 3), and of the labels alone of each slice, (slices, 3).
 
     Blocked cells that need no label are counted whole, and are no labels.
     """
@@ -81,7 +81,7 @@ def category_counts(
         where = category(target, domain, pattern.label, blocked=pattern.blocked)
         if where is not None:
             np.add.at(flat[:, where], pattern.cells, 1)
-    labelled = counts.sum(axis=(1, 2)).astype(np.int64)
+    labelled = counts.sum(axis=1).astype(np.int64)
     if known is not None:
         counts[cells.blocked, known] = cells.sizes[cells.blocked]
     return counts, labelled

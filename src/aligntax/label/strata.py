@@ -65,11 +65,19 @@ def cut(population: Population, budget: int) -> Parts:
     return Parts(strata=tuple(strata), stratum=positions)
 
 
+def scored_strata(budget: int, answers: int, apart: int = 0) -> int:
+    """Strata of the score of a slice with `answers` scored answers and `budget` labels: 8 from 200 of both on.
+
+    Fewer where it has less of either, and 4 below 125 labels; 1 or less means that it is not cut. `apart` are its
+    strata without a score, each of which takes the least number of labels.
+    """
+    few = min(_FEW, (budget - AT_LEAST * apart) // _LABELS_EACH, answers // _LABELS_EACH)
+    return max(few, min(MOST, budget // _LABELS_EACH_OF_MANY, answers // _LABELS_EACH_OF_MANY))
+
+
 def _edges(scores: Floats, budget: int, apart: int) -> list[float]:
     """Inner edges, each halfway between two scores that occur, so that rounding moves no answer across one."""
-    free = budget - AT_LEAST * apart
-    few = min(_FEW, free // _LABELS_EACH, len(scores) // _LABELS_EACH)
-    most = max(few, min(MOST, budget // _LABELS_EACH_OF_MANY, len(scores) // _LABELS_EACH_OF_MANY))
+    most = scored_strata(budget, len(scores), apart)
     if most < 2:
         return []
     distinct = np.unique(scores)
