@@ -300,6 +300,8 @@ def _labels(found: Survey) -> Iterator[str]:
     pilot = found.draw.phase == "pilot"
     of_pilot = " of the pilot" if pilot else ""
     yield f"{found.labelled:,} of {plural(asked, 'exchange')}{of_pilot} labelled, by {people}"
+    if found.random_sample:
+        yield "taken for a random sample of all exchanges, as --random-sample says"
     if found.agreement is not None:
         yield from agreement_words(found.agreement.to_dicts())
     if found.disagreements:

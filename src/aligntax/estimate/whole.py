@@ -22,6 +22,7 @@ class Survey:
     by: tuple[str, ...]
     level: float
     population: Population
+    random_sample: bool  # the labelled exchanges were taken for a random sample, whatever the draw asked for
     total: pl.DataFrame  # rows of `corrected`, of all exchanges
     slices: pl.DataFrame  # the same by slice; those of `total` where `by` is empty
     groups: pl.DataFrame  # the same by the first of `by` alone
@@ -74,6 +75,7 @@ def survey(  # noqa: PLR0913 - as `corrected`
         by=by,
         level=level,
         population=population,
+        random_sample=random_sample,
         total=total,
         slices=slices,
         groups=rates(by[:1]) if len(by) > 1 else slices,
