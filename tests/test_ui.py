@@ -29,6 +29,7 @@ from aligntax.types import Annotation, Answered, Draw, Item, Kind, Outcome, Shou
 from aligntax.ui.guard import HEADERS
 from aligntax.ui.pages import KEYS, time_left, turns
 from aligntax.ui.questions import NOTE_LIMIT
+from aligntax.ui.serving import _links
 from pages import Element, parse
 from rounds import NOW, a_draw, a_store, an_item
 
@@ -803,3 +804,20 @@ def test_items_of_the_reserve_are_never_shown(tmp_path: pathlib.Path) -> None:
     items: list[Item] = [an_item(0, 2, phase="reserve"), an_item(1, 2)]
     visit = Visit(*a_store(tmp_path / "a.db", items))
     assert visit.exchange == "exchange-1"
+
+
+def test_serving_again_without_names_keeps_the_links_that_were_given(tmp_path: pathlib.Path) -> None:
+    store, draw = a_store(tmp_path / "a.db", [an_item(0, 1)])
+    with store:
+        first = _links(store, draw.id, BASE, ["anna"], ["chris"])
+        token = first[0].rpartition("/a/")[2]
+        again = _links(store, draw.id, BASE, [], [])
+        assert again[0] == "anna   annotator    the link given before"
+        assert again[1] == "chris  adjudicator  the link given before"
+        assert store.annotator(token).name == "anna"
+
+
+def test_serving_for_nobody_is_refused(tmp_path: pathlib.Path) -> None:
+    store, draw = a_store(tmp_path / "a.db", [an_item(0, 1)])
+    with store, pytest.raises(InputError, match="nobody would get a link"):
+        _links(store, draw.id, BASE, [], [])

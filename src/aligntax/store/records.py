@@ -19,6 +19,7 @@ class Annotator(msgspec.Struct, frozen=True, kw_only=True):
     draw: str
     name: str
     role: str  # "annotator" or "adjudicator"
+    linked: bool = True  # has a link that works
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -162,7 +162,8 @@ class Store:
     def annotators(self, draw_id: str) -> list[Annotator]:
         """Everybody who was given a link to the draw or has labelled in it, by name."""
         people = schema.annotators
-        found = sa.select(people.c.draw, people.c.name, people.c.role).where(people.c.draw == draw_id)
+        linked = people.c.token_hash.is_not(None).label("linked")
+        found = sa.select(people.c.draw, people.c.name, people.c.role, linked).where(people.c.draw == draw_id)
         rows = self._read(draw_id, lambda connection: connection.execute(found).mappings().all())
         return sorted((Annotator(**row) for row in rows), key=lambda person: person.name)
 

@@ -79,13 +79,23 @@ def _links(
             remedy="a name and a role each, such as A and A-settles",
         )
     if not people:
-        raise InputError("nobody would get a link", remedy="name who labels or settles")
+        return _former_links(store, draw_id, base)
     width = max(len(name) for name in names)
     lines = [
         f"{name:<{width}}  {role:<11}  {base}/a/{store.add_annotator(draw_id, name, role=role)}"
         for name, (_, role) in zip(names, people, strict=True)
     ]
     return [*lines, "Each link is personal: whoever has it labels in that name. Ctrl-C ends."]
+
+
+def _former_links(store: Store, draw_id: str, base: str) -> list[str]:
+    """One line a person who was given a link before: it still works, and cannot be shown again."""
+    former = [person for person in store.annotators(draw_id) if person.linked]
+    if not former:
+        raise InputError("nobody would get a link", remedy="name who labels or settles")
+    width = max(len(person.name) for person in former)
+    lines = [f"{person.name:<{width}}  {person.role:<11}  the link given before" for person in former]
+    return [*lines, f"Where a browser has used its link: {base}/  Ctrl-C ends."]
 
 
 def _public_address(url: str | None) -> str | None:

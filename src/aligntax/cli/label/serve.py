@@ -16,7 +16,7 @@ _FILE = click.Path(dir_okay=False)
     "annotators",
     multiple=True,
     metavar="NAME",
-    help="Who labels; each gets a link. May be repeated.  [default: me]",
+    help="Who labels; each gets a new link. May be repeated.  [default: those who have links, else me]",
 )
 @click.option(
     "--adjudicator",
@@ -61,15 +61,17 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     from .which import newest
 
     with open_labels(where) as store:
+        chosen = newest(store, draw)
+        known = adjudicators or any(person.linked for person in store.annotators(chosen.id))
         serve(
             store,
-            newest(store, draw).id,
+            chosen.id,
             host=host,
             port=port,
             public_url=public_url,
             certificate=certificate,
             certificate_key=certificate_key,
-            annotators=annotators or (() if adjudicators else ("me",)),
+            annotators=annotators or (() if known else ("me",)),
             adjudicators=adjudicators,
             announce=click.echo,
         )
