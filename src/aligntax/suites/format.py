@@ -20,6 +20,15 @@ from .rows import BadRow, Row, made_id
 
 READERS: dict[str, str] = {
     "suite": "aligntax.suites.own:prompt_of",
+    "xstest": "aligntax.suites.xstest:prompt_of",
+    "coconot": "aligntax.suites.coconot:prompt_of",
+    "or_bench": "aligntax.suites.or_bench:prompt_of",
+    "harmbench": "aligntax.suites.harmbench:prompt_of",
+    "strongreject": "aligntax.suites.strongreject:prompt_of",
+    "promptfoo": "aligntax.suites.promptfoo:prompt_of",
+    "inspect": "aligntax.suites.inspect:prompt_of",
+    "text": "aligntax.suites.plain_text:prompt_of",
+    "columns": "aligntax.suites.columns:prompt_of",
 }
 """Name of a format -> the function that makes a row one prompt or several. Each module also has `matches(row)`,
 asked in this order when the format is "auto"."""
@@ -73,7 +82,10 @@ def read(
     prompts: dict[str, tuple[int, Prompt]] = {}
     problems: list[Problem] = []
     repeats: Counter[str] = Counter()
-    for line, row in _without_header(rows, where):
+    for line, row in rows:
+        if _is_header(row, where):  # joined files have several
+            format = "suite" if format == "auto" else format
+            continue
         try:
             if isinstance(row, BadRow):
                 raise row
@@ -128,28 +140,25 @@ def _rows(path_or_name: str | Path) -> tuple[str, Iterator[tuple[int, Row | BadR
     return str(path), rows_of(path)
 
 
-def _without_header(
-    rows: Iterator[tuple[int, Row | BadRow]], where: str
-) -> Iterator[tuple[int, Row | BadRow]]:
-    """Rows after the header of our own format. Joined files have several. Raises InputError for a later one."""
-    for line, row in rows:
-        if isinstance(row, Row) and own.HEADER in row.values:
-            version = row.values[own.HEADER]
-            if not isinstance(version, int) or version > own.VERSION:
-                raise InputError(
-                    f"is in a format later than {own.VERSION}",
-                    where=f"{where}:{line}",
-                    remedy="upgrade aligntax",
-                )
-        else:
-            yield line, row
+def _is_header(row: Row | BadRow, where: str) -> bool:
+    """Whether the row is the header of our own format. Raises InputError where that is of a later version."""
+    if isinstance(row, BadRow) or own.HEADER not in row.values:
+        return False
+    version = row.values[own.HEADER]
+    if not isinstance(version, int) or version > own.VERSION:
+        raise InputError(
+            f"is in a format later than {own.VERSION}",
+            where=f"{where}:{row.line}",
+            remedy="upgrade aligntax",
+        )
+    return True
 
 
 def _format_of(row: Row) -> str:
     for name, place in READERS.items():
         if import_module(place.partition(":")[0]).matches(row):
             return name
-    return "suite"  # whose errors name the fields that are missing
+    return "columns"  # which says what is missing
 
 
 def _prompts_of(row: Row, format: str, columns: Mapping[str, str] | None) -> Iterable[Prompt]:

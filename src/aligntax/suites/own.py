@@ -23,8 +23,10 @@ _DEFAULTS = {
 
 
 def matches(row: Row) -> bool:
-    """Whether the record has the names of our own format."""
-    return {"id", "text"} <= row.values.keys() <= _FIELDS
+    """Whether the record has the names of our own format; a list of facts or terms forgives one that is wrong."""
+    names = row.values.keys()
+    ours = any(isinstance(row.values.get(name), list) for name in ("facts", "terms"))
+    return names <= _FIELDS or ({"id", "text"} <= names and ours)
 
 
 def prompt_of(row: Row) -> Prompt:
