@@ -122,7 +122,7 @@ class _Assembler:
         self._calls = 0
 
     def feed(self, data: bytes) -> None:
-        """Take one chunk; "[DONE]" is the last."""
+        """Take one chunk; "[DONE]" is the last, where a server sends it."""
         if data == b"[DONE]":
             self.finished = True
             return
@@ -152,7 +152,8 @@ class _Assembler:
             self._texts += texts
             self._refusals += refusals
             self._calls += len(delta.tool_calls or ()) + _is_set(delta.function_call)
-        answer.raw = choice.finish_reason or answer.raw
+        if choice.finish_reason:
+            answer.raw, self.finished = choice.finish_reason, True
         answer.detail = filtered_categories(choice.content_filter_results) or answer.detail
         answer.error = answer.error or choice.error
 
