@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .behaviour import PERSONAS, Behaviour, Chances, behaviour_of
+from .faults import EVENTS
 from .model import FakeModel
 
 if TYPE_CHECKING:
     from .server import FakeServer
 
-__all__ = ["PERSONAS", "Behaviour", "Chances", "FakeModel", "FakeServer", "behaviour_of"]
+__all__ = ["EVENTS", "PERSONAS", "Behaviour", "Chances", "FakeModel", "FakeServer", "behaviour_of"]
 
 
 def __getattr__(name: str) -> Any:

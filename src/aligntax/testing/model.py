@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from random import Random
 
@@ -14,14 +14,11 @@ from ..errors import InputError, UpstreamError
 from ..types import Fact, Intent, Outcome, Prompt, Reply, Request
 from . import wording
 from .behaviour import Behaviour, Chances, behaviour_of
+from .faults import FAILING, PASSING, Faults, random_of
 from .schema import filled
 
 PREFIX = "fake/"
 CHARACTERS_A_TOKEN = 4
-
-EVENTS = ("ok", "429", "500", "503", "400", "401", "timeout", "stall", "reset", "refusal", "input_blocked",
-          "output_blocked", "truncated", "empty")  # fmt: skip
-"""What a script or a table of faults may order; `ok` is an ordinary answer."""
 
 _BLOCKS: dict[str, tuple[Outcome, str]] = {
     "refusal": (Outcome.PROVIDER_REFUSED, "refusal"),
@@ -29,8 +26,6 @@ _BLOCKS: dict[str, tuple[Outcome, str]] = {
     "output_blocked": (Outcome.OUTPUT_BLOCKED, "content_filter"),
     "empty": (Outcome.EMPTY, "stop"),
 }
-_RETRYABLE = {"429", "500", "503", "timeout", "stall", "reset"}
-
 Answers = Mapping[str, str] | Callable[[Request], str | None]
 
 
@@ -39,8 +34,8 @@ class FakeModel:
 
     An instance is called as a `Send`. `model` is `fake/PERSONA` (see PERSONAS), with `@SEED` after it if wanted;
     `behaviour` replaces the persona's. The same seed, model, request and sample give the same reply. The sample is
-    `request.seed` where that is set, else how many times this instance has met the request; at temperature 0 it is
-    always the first. How likely one prompt is to be refused has a part of its own that depends on the seed and the
+    the number that `sample` names, else `request.seed`, else how many times this instance has met the request; at
+    temperature 0 all samples are the first. How likely one prompt is to be refused has a part of its own that depends on the seed and the
     prompt alone, so that two personas with one seed differ by their behaviour and not by luck.
 
     Knowledge comes from outside: `prompts` are prompts of a suite, whose facts it states (less those it loses) and
@@ -72,25 +67,28 @@ class FakeModel:
         self.name = model if model.startswith(PREFIX) else f"{PREFIX}{model}"
         self.seed = int(own_seed) if own_seed else seed
         self.behaviour = behaviour_of(persona) if behaviour is None else behaviour
-        self.calls = 0
         self._known = {prompt.text: prompt for prompt in prompts}
         self._answers = answers
-        self._script = deque(_checked(script))
-        self._faults = dict(zip(_checked(faults or {}), (faults or {}).values(), strict=True))
+        self._faults = Faults(script, faults, self.seed)
         self._price, self._delay_s, self._stall_s = price, delay_s, stall_s
         self._met: Counter[bytes] = Counter()
 
-    async def __call__(self, request: Request) -> Reply:
+    @property
+    def calls(self) -> int:
+        """How many calls came so far, those that failed on order included."""
+        return self._faults.calls
+
+    async def __call__(self, request: Request, *, sample: int | None = None) -> Reply:
         """The reply to a request. Raises UpstreamError where the script or the faults order one."""
-        sample = self._sample(request)
-        event = self._event()
+        sample = self._sample(request) if sample is None else sample
+        event = self._faults.next()
         if event == "stall":
             await asyncio.sleep(self._stall_s)
         elif self._delay_s:
             await asyncio.sleep(self._delay_s)
-        if event in _RETRYABLE or event in {"400", "401"}:
+        if event in FAILING:
             status = int(event) if event.isdecimal() else None
-            raise UpstreamError(f"simulated {event}", status=status, retryable=event in _RETRYABLE)
+            raise UpstreamError(f"simulated {event}", status=status, retryable=event in PASSING)
         return self.reply(request, sample, event)
 
     async def stream(self, request: Request, *, piece: int = 24) -> AsyncIterator[str]:
@@ -112,7 +110,7 @@ class FakeModel:
 
     def reply(self, request: Request, sample: int = 0, event: str = "ok") -> Reply:
         """The reply of one sample, at once and without any failure of the transport."""
-        chance = self._random(self.name, _key(request), str(sample))
+        chance = self._random(self.name, _key(request), str(0 if request.temperature == 0 else sample))
         if event in _BLOCKS:
             return self._ended(request, "", *_BLOCKS[event])
         if request.schema is not None and self._ready(request) is None:
@@ -181,33 +179,18 @@ class FakeModel:
             prompt_tokens=tokens_in,
             completion_tokens=tokens_out,
             cost_usd=cost,
-            latency_ms=self._delay_s * 1000,
+            latency_ms=self._delay_s * 1000 or None,
         )
 
     def _sample(self, request: Request) -> int:
         if request.seed is not None:
             return request.seed
-        if request.temperature == 0:
-            return 0
         key = hashlib.blake2b(_key(request).encode(), digest_size=16).digest()
         self._met[key] += 1
         return self._met[key] - 1
 
-    def _event(self) -> str:
-        self.calls += 1
-        if self._script:
-            return self._script.popleft()
-        draw = self._random("fault", str(self.calls)).random() if self._faults else 1.0
-        for event, share in self._faults.items():
-            if draw < share:
-                return event
-            draw -= share
-        return "ok"
-
     def _random(self, *parts: str) -> Random:
-        text = "\0".join((str(self.seed), *parts)).encode("utf-8", "surrogatepass")
-        seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-        return Random(seed)  # noqa: S311 - a simulation, not a secret
+        return random_of(self.seed, *parts)
 
 
 def tokens(characters: int) -> int:
@@ -221,10 +204,3 @@ def _asked(request: Request) -> str:
 
 def _key(request: Request) -> str:
     return msgspec.json.encode(msgspec.structs.replace(request, seed=None)).decode()
-
-
-def _checked(events: Iterable[str]) -> list[str]:
-    named = list(events)
-    if wrong := [event for event in named if event not in EVENTS]:
-        raise InputError(f"there is no event {wrong[0]}", remedy=f"name one of: {', '.join(EVENTS)}")
-    return named
