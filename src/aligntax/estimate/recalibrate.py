@@ -26,6 +26,7 @@ _BINS = 10
 _NEARLY = 1e-6  # scores of 0 and 1 have no log-odds
 _SLOPE_SPREAD, _INTERCEPT_SPREAD = 0.5, 2.0  # how far from the identity a fit goes without much evidence
 _SLOPES = (0.05, 10.0)  # never 0 or turned round: recalibration keeps the order of the scores
+_MOST_STEPS, _CLOSE = 60, 1e-9  # of Newton's method
 
 Floats = NDArray[np.float64]
 
@@ -152,21 +153,66 @@ def _line(log_odds: Floats, positive: Floats, weights: Floats) -> tuple[float, f
     The weights are scaled to sum to the number of equally weighted labels that they are worth, so that a few heavy
     labels do not pass for much evidence.
     """
-    from scipy.optimize import minimize
-
     worth = weights * weights.sum() / (weights**2).sum()
+    lowest, highest = _SLOPES
+    line = _newton(log_odds, positive, worth, slope=None)
+    if (
+        not lowest <= line[0] <= highest
+    ):  # the loss is convex, so the best slope that is allowed is the nearest
+        line = _newton(log_odds, positive, worth, slope=min(max(line[0], lowest), highest))
+    return line
 
-    def loss(line: Floats) -> tuple[float, Floats]:
-        slope, intercept = line
-        at = slope * log_odds + intercept
-        wrong = worth * (1 / (1 + np.exp(-at)) - positive)
-        pulled = np.array([(slope - 1) / _SLOPE_SPREAD**2, intercept / _INTERCEPT_SPREAD**2])
-        prior = (((slope - 1) / _SLOPE_SPREAD) ** 2 + (intercept / _INTERCEPT_SPREAD) ** 2) / 2
-        value = float(worth @ (np.logaddexp(0, at) - positive * at)) + prior
-        return value, np.array([wrong @ log_odds, wrong.sum()]) + pulled
 
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[_SLOPES, (None, None)])
-    return float(found.x[0]), float(found.x[1])
+def _newton(log_odds: Floats, positive: Floats, worth: Floats, *, slope: float | None) -> tuple[float, float]:
+    """The slope and intercept of least loss, or the intercept alone for a slope that is given.
+
+    Newton's method with halved steps. Two unknowns need no library, whose threads cost more than the work.
+    """
+    at = (1.0 if slope is None else slope, 0.0)
+    value = _loss(at, log_odds, positive, worth)
+    for _ in range(_MOST_STEPS):
+        step = _step(at, log_odds, positive, worth, slope_is_free=slope is None)
+        for _ in range(_MOST_STEPS):
+            there = (at[0] - step[0], at[1] - step[1])
+            if (reached := _loss(there, log_odds, positive, worth)) <= value:
+                break
+            step = (step[0] / 2, step[1] / 2)
+        else:
+            break
+        at, value = there, reached
+        if max(abs(step[0]), abs(step[1])) < _CLOSE:
+            break
+    return at
+
+
+def _loss(line: tuple[float, float], log_odds: Floats, positive: Floats, worth: Floats) -> float:
+    slope, intercept = line
+    there = slope * log_odds + intercept
+    prior = (((slope - 1) / _SLOPE_SPREAD) ** 2 + (intercept / _INTERCEPT_SPREAD) ** 2) / 2
+    return float((worth * (np.logaddexp(0, there) - positive * there)).sum()) + prior
+
+
+def _step(
+    line: tuple[float, float], log_odds: Floats, positive: Floats, worth: Floats, *, slope_is_free: bool
+) -> tuple[float, float]:
+    """Inverse of the second derivatives of the loss, times the first."""
+    slope, intercept = line
+    chance = 1 / (1 + np.exp(-(slope * log_odds + intercept)))
+    wrong, curve = worth * (chance - positive), worth * chance * (1 - chance)
+    by_intercept = float(wrong.sum()) + intercept / _INTERCEPT_SPREAD**2
+    twice_intercept = float(curve.sum()) + 1 / _INTERCEPT_SPREAD**2
+    if not slope_is_free:
+        return 0.0, by_intercept / twice_intercept
+    by_slope = float((wrong * log_odds).sum()) + (slope - 1) / _SLOPE_SPREAD**2
+    twice_slope = float((curve * log_odds**2).sum()) + 1 / _SLOPE_SPREAD**2
+    mixed = float((curve * log_odds).sum())
+    determinant = (
+        twice_slope * twice_intercept - mixed**2
+    )  # above 0: the prior makes the loss strictly convex
+    return (
+        (twice_intercept * by_slope - mixed * by_intercept) / determinant,
+        (twice_slope * by_intercept - mixed * by_slope) / determinant,
+    )
 
 
 def _cross_fitted(ids: list[str], log_odds: Floats, positive: Floats, weights: Floats) -> Floats:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from ..label.population import slice_key
 from ..label.settle import disagreements
 from ..types import Annotation, Draw
 from .agreement import agreement, known_accuracy
 from .audit import audit
 from .corrected import Population, corrected, spread
-from .recalibrate import calibration, recalibrate
+from .recalibrate import calibration
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ def survey(  # noqa: PLR0913 - as `corrected`
 
     by = tuple(dict.fromkeys(by))
     total = rates(())
+    fitted = calibration(verdicts, draw, own) if draw and planned and own else None
     slices = rates(by) if by else total
     return Survey(
         by=by,
@@ -87,9 +89,15 @@ def survey(  # noqa: PLR0913 - as `corrected`
         known=known_accuracy(annotations, planted) if planted else None,
         audit=audit(verdicts, draw, own, level=level) if draw and planned else None,
         spread=_spread(verdicts, draw, own, level, population) if planned and own else None,
-        calibration=calibration(verdicts, draw, own) if draw and planned and own else None,
-        recalibration=recalibrate(verdicts, draw, own) if draw and planned and own else {},
+        calibration=fitted,
+        recalibration={} if draw is None or fitted is None else _recalibration(fitted, draw.by),
     )
+
+
+def _recalibration(fitted: pl.DataFrame, by: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """What `recalibrate` would return, without fitting everything again."""
+    used = fitted.filter("used").iter_rows(named=True)
+    return {slice_key(row[name] for name in by): (row["slope"], row["intercept"]) for row in used}
 
 
 def _spread(
