@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
+def _once(folder: Path, arguments: tuple[str, ...], width: int) -> str:
+    where = ("--store", folder / "labels.db")
+    return estimate(folder / "v.parquet", *where, *arguments, width=width).stdout
+
+
+class Signed:
+    """Estimates of the labelled sample, which no test changes: each is run once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def lines(self, *arguments: str, width: int = 80) -> list[str]:
+        return _once(self.folder, arguments, width).splitlines()
+
+    def said(self, *arguments: str) -> str:
+        return " ".join(_once(self.folder, arguments, 80).split())
+
+    def document(self, *arguments: str) -> dict[str, Any]:
+        text = _once(self.folder, (*arguments, "--json"), 80)
+        assert text.isascii()
+        found: dict[str, Any] = json.loads(text, parse_constant=pytest.fail)
+        return found
+
+
+@pytest.fixture
+def signed(folder: Path) -> Signed:
+    return Signed(folder)
+
+
 @pytest.fixture
 def here(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that, in which the command runs."""
@@ -102,9 +133,9 @@ def label_all(store: Store, draw: Draw, log: pl.DataFrame, who: str = "ann", tur
 # ---- labelled
 
 
-def test_the_first_line_is_the_number_to_sign(here: Path) -> None:
-    text = said("v.parquet", "--store", "labels.db")
-    row = rate(document("v.parquet", "--store", "labels.db"))
+def test_the_first_line_is_the_number_to_sign(signed: Signed) -> None:
+    text = signed.said()
+    row = rate(signed.document())
     assert row["n_labels"] == 240
     assert row["low"] < row["value"] < row["high"]
     assert text.startswith(
@@ -113,7 +144,7 @@ def test_the_first_line_is_the_number_to_sign(here: Path) -> None:
     )
 
 
-def test_the_corrected_rate_is_near_what_the_author_says_of_all(here: Path) -> None:
+def test_the_corrected_rate_is_near_what_the_author_says_of_all(signed: Signed) -> None:
     """The sample is labelled throughout, so the truth of the log is known."""
     import aligntax
 
@@ -122,27 +153,29 @@ def test_the_corrected_rate_is_near_what_the_author_says_of_all(here: Path) -> N
         for path in (Path(aligntax.__file__).parent / "sample").glob("*.labels.jsonl")
         for line in path.read_text("utf-8").splitlines()
     ]
-    outcomes = dict(scan_verdicts(Path("v.parquet")).select("source_id", "outcome").collect().iter_rows())
+    outcomes = dict(
+        scan_verdicts(signed.folder / "v.parquet").select("source_id", "outcome").collect().iter_rows()
+    )
     eligible = [
         row for row in truth if outcomes[row["id"]] not in ("truncated", "empty", "tool_call", "error")
     ]
     wanted = [row for row in eligible if row["should_have_been_answered"] == "yes"]
     true_rate = sum(row["answered"] != Answered.FULL for row in wanted) / len(wanted)
-    row = rate(document("v.parquet", "--store", "labels.db", "--population", "log"))
+    row = rate(signed.document("--population", "log"))
     assert row["low"] <= true_rate <= row["high"]
     assert row["value"] == pytest.approx(true_rate, abs=0.03)
 
 
-def test_slices_are_those_of_the_draw_unless_others_are_asked_for(here: Path) -> None:
-    assert document("v.parquet", "--store", "labels.db")["by"] == ["use_case", "model"]
-    found = document("v.parquet", "--store", "labels.db", "--by", "model")
+def test_slices_are_those_of_the_draw_unless_others_are_asked_for(signed: Signed) -> None:
+    assert signed.document()["by"] == ["use_case", "model"]
+    found = signed.document("--by", "model")
     assert found["by"] == ["model"]
     assert {row["model"] for row in found["slices"]} == {"northwind-2", "northwind-3"}
-    assert document("v.parquet", "--store", "labels.db", "--by", "")["slices"] == []
+    assert signed.document("--by", "")["slices"] == []
 
 
-def test_a_slice_lists_what_is_within_it(here: Path) -> None:
-    lines = estimate("v.parquet", "--store", "labels.db", width=120).stdout.splitlines()
+def test_a_slice_lists_what_is_within_it(signed: Signed) -> None:
+    lines = signed.lines(width=120)
     start = next(at for at, line in enumerate(lines) if line.startswith("use_case / model"))
     names = [line.split("  ")[0] or line.split()[0] for line in lines[start + 1 : start + 14]]
     assert names[:3] == ["clinical_documentation", "northwind-2", "northwind-3"]
@@ -151,25 +184,25 @@ def test_a_slice_lists_what_is_within_it(here: Path) -> None:
     assert labels["all"] == "240"
 
 
-def test_of_these_exchanges_alone_more_is_known(here: Path) -> None:
-    future = rate(document("v.parquet", "--store", "labels.db"))
-    log = rate(document("v.parquet", "--store", "labels.db", "--population", "log"))
+def test_of_these_exchanges_alone_more_is_known(signed: Signed) -> None:
+    future = rate(signed.document())
+    log = rate(signed.document("--population", "log"))
     assert log["value"] == pytest.approx(future["value"], abs=0.005)
     assert log["high"] - log["low"] < 0.7 * (future["high"] - future["low"])
-    text = said("v.parquet", "--store", "labels.db", "--population", "log")
+    text = signed.said("--population", "log")
     assert "of these 361 exchanges alone." in text
 
 
-def test_a_higher_level_is_wider_and_is_said(here: Path) -> None:
-    usual = rate(document("v.parquet", "--store", "labels.db"))
-    sure = rate(document("v.parquet", "--store", "labels.db", "--level", "0.99"))
+def test_a_higher_level_is_wider_and_is_said(signed: Signed) -> None:
+    usual = rate(signed.document())
+    sure = rate(signed.document("--level", "0.99"))
     assert sure["low"] < usual["low"] < usual["high"] < sure["high"]
-    assert "(99 % interval" in said("v.parquet", "--store", "labels.db", "--level", "0.99")
+    assert "(99 % interval" in signed.said("--level", "0.99")
 
 
-def test_what_is_counted_beside_is_not_inside(here: Path) -> None:
-    text = said("v.parquet", "--store", "labels.db")
-    found = document("v.parquet", "--store", "labels.db")
+def test_what_is_counted_beside_is_not_inside(signed: Signed) -> None:
+    text = signed.said()
+    found = signed.document()
     deserved = rate(found, "deserved_refusal", "all")
     assert f"{deserved['value']:.1%}" in text
     assert "should not have been: deserved" in text
@@ -178,10 +211,10 @@ def test_what_is_counted_beside_is_not_inside(here: Path) -> None:
     assert over + deserved["value"] == pytest.approx(rate(found, domain="all")["value"], abs=0.02)
 
 
-def test_the_audit_says_what_could_hide_in_each_slice(here: Path) -> None:
-    lines = estimate("v.parquet", "--store", "labels.db", width=120).stdout.splitlines()
+def test_the_audit_says_what_could_hide_in_each_slice(signed: Signed) -> None:
+    lines = signed.lines(width=120)
     start = next(at for at, line in enumerate(lines) if line.startswith("Audit"))
-    rows = document("v.parquet", "--store", "labels.db")["audit"]
+    rows = signed.document()["audit"]
     assert len(rows) == 8
     for line, row in zip(lines[start + 1 : start + 9], rows, strict=True):
         assert f"{row['use_case']} · {row['model']}" in line
@@ -209,8 +242,8 @@ def test_what_an_estimate_rests_on_is_kept(here: Path) -> None:
     assert isinstance(json.loads(saved.inputs[campaign.LEARNED]), dict)
 
 
-def test_the_document_is_complete(here: Path) -> None:
-    found = document("v.parquet", "--store", "labels.db")
+def test_the_document_is_complete(signed: Signed) -> None:
+    found = signed.document()
     assert found["format"] == 1
     assert found["headline"].endswith("240 labels).")
     assert found["verdicts"] == "v.parquet"
@@ -234,11 +267,11 @@ def test_a_draw_among_others_is_found_by_what_it_was_made_from(here: Path) -> No
     assert rate(document("v.parquet", "--store", "labels.db"))["n_labels"] == 240
 
 
-def test_a_random_sample_says_that_it_is_taken_for_one(here: Path) -> None:
-    text = said("v.parquet", "--store", "labels.db", "--random-sample")
+def test_a_random_sample_says_that_it_is_taken_for_one(signed: Signed) -> None:
+    text = signed.said("--random-sample")
     assert "taken for a random sample of all exchanges, as --random-sample says" in text
     assert "Audit" not in text
-    assert "post-strata" in rate(document("v.parquet", "--store", "labels.db", "--random-sample"))["method"]
+    assert "post-strata" in rate(signed.document("--random-sample"))["method"]
 
 
 def test_a_draw_that_is_half_labelled_gives_a_wider_interval_and_says_how_far_it_is(here: Path) -> None:
@@ -445,7 +478,7 @@ def test_another_file_altogether_is_told_of_no_draw(here: Path) -> None:
 # ---- names from logs, and narrow terminals
 
 
-@pytest.mark.parametrize(("slices", "width"), [(1, 70), (8, 80), (8, 100), (30, 80), (8, 120), (1, 200)])
+@pytest.mark.parametrize(("slices", "width"), [(1, 70), (8, 80), (30, 120)])
 def test_no_line_is_wider_than_the_terminal_whatever_the_names(here: Path, width: int, slices: int) -> None:
     log = verdict_frame(500, seed=3).with_columns(
         use_case=pl.format("{} {}", pl.lit(HOSTILE), pl.int_range(pl.len()) % slices)
@@ -453,7 +486,7 @@ def test_no_line_is_wider_than_the_terminal_whatever_the_names(here: Path, width
     draw = labelled(log, "hostile.parquet", by=("use_case",), budget=480)
     with Store.open() as store:
         label_all(store, draw, log, who="somebody with a name that is rather long", turned=20)
-    for more in ([], ["--by", "use_case,model"]):
+    for more in ([], ["--by", "use_case,model"]) if slices == 8 else ([],):
         printed = estimate("hostile.parquet", *more, width=width).stdout
         for line in printed.splitlines():
             assert len(line) <= width, line
@@ -465,7 +498,7 @@ def test_sixty_slices_are_shown_as_far_as_there_is_room_and_counted(here: Path) 
     log = verdict_frame(1500, seed=3).with_columns(
         use_case=pl.format("the long name of use case {} of sixty", pl.int_range(pl.len()) % 60)
     )
-    labelled(log, "sixty.parquet", by=("model",))
+    log.write_parquet("sixty.parquet")
     for by, most in (("use_case", 40), ("use_case,model", 13)):
         lines = estimate("sixty.parquet", "--by", by).stdout.splitlines()
         assert f"These are the {most} largest of 60 slices; --json has them all." in lines
