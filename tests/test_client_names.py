@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import traceback
 
 import pytest
 
-from aligntax.client import open_model, parse_name
+from aligntax.client import ClientSettings, open_model, parse_name
 from aligntax.client.names import PROVIDERS, WIRES, find_key
 from aligntax.client.transport import Transport
 from aligntax.errors import InputError, UpstreamError
+from documents import ROOT
 from model_server import ModelServer, asking, failing
 
 SECRET = "sk-verysecret-0123456789"
@@ -143,3 +145,9 @@ def test_every_protocol_of_a_provider_is_there(monkeypatch):
         target = parse_name(f"{provider}/m", base_url="http://127.0.0.1:1/v1")
         assert target.protocol in WIRES
         assert isinstance(open_model(f"{provider}/m", base_url=target.base_url)._transport, Transport)
+
+
+def test_every_provider_and_setting_is_on_the_page():
+    named = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "reference" / "models.md").read_text("utf-8")))
+    assert [name for name in ClientSettings.__struct_fields__ if name not in named] == []
+    assert [provider for provider in PROVIDERS if f"{provider}/MODEL" not in named] == []
