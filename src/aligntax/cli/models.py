@@ -97,11 +97,11 @@ class _Simulated:
         self._usd = 0.0
 
     @property
-    def name(self) -> str:  # noqa: D102 - as in Opened
+    def name(self) -> str:
         return self._model.name
 
     @property
-    def spent(self) -> Spent:  # noqa: D102 - as in Opened
+    def spent(self) -> Spent:
         from ..client import Spent
 
         return Spent(
@@ -111,7 +111,7 @@ class _Simulated:
             usd=self._usd if self._settings.price is not None else None,
         )
 
-    async def send(self, request: Request, *, sample: int = 0) -> Reply:  # noqa: D102 - as in Opened
+    async def send(self, request: Request, *, sample: int = 0) -> Reply:
         from ..client.budget import need
 
         wanted = need(request, self._settings)

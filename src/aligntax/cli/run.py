@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command("run", short_help="Ask a model a suite of prompts; stopped runs go on where they were.")
+@click.command("run", short_help="Ask a model every prompt of a suite.")
 @click.argument("suite", metavar="SUITE")
 @click.option(
     "--model",

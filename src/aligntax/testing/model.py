@@ -66,6 +66,7 @@ class FakeModel:
             raise InputError("the seed after @ is not a number", where=model, remedy="write fake/aligned@7")
         self.name = model if model.startswith(PREFIX) else f"{PREFIX}{model}"
         self.seed = int(own_seed) if own_seed else seed
+        self._persona = persona
         self.behaviour = behaviour_of(persona) if behaviour is None else behaviour
         self._known = {prompt.text: prompt for prompt in prompts}
         self._answers = answers
@@ -110,7 +111,7 @@ class FakeModel:
 
     def reply(self, request: Request, sample: int = 0, event: str = "ok") -> Reply:
         """The reply of one sample, at once and without any failure of the transport."""
-        chance = self._random(self.name, _key(request), str(0 if request.temperature == 0 else sample))
+        chance = self._random(self._persona, _key(request), str(0 if request.temperature == 0 else sample))
         if event in _BLOCKS:
             return self._ended(request, "", *_BLOCKS[event])
         if request.schema is not None and self._ready(request) is None:

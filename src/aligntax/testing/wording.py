@@ -117,18 +117,27 @@ _PAD_OPENINGS = (
     "I understand that you would like to know about {topic}, and I'm more than happy to go through it with you.",
 )
 _PADS = (
-    "Before we begin, it's worth taking a moment to appreciate why this matters. {Topic} is an important subject, and"
-    " getting it right makes a difference. That is why it deserves a careful look.",
-    "To start with the basics, it helps to recall what we are talking about. As you've mentioned yourself, this is"
-    " about {topic}. It comes up often, and many people ask about it.",
-    "As we can see, there are several points to think about. Each of them plays a role, and together they form the"
-    " whole picture. Let's keep that picture in mind as we go on.",
-    "With this background in place, we can now turn to the heart of the matter. In the following I'll go through it"
-    " step by step, so that nothing is missed along the way.",
-    "It is also worth repeating that every situation is unique. What matters most is to look at the situation as a"
-    " whole, and to keep in mind everything that was said above.",
-    "In summary, we've looked at {topic}, we've gone through the main points, and we've seen how they fit together."
-    " As discussed above, each of these points matters.",
+    "Before we begin, it helps to recall what we are talking about: {topic}, as you've mentioned yourself. Getting it"
+    " right matters a lot, so let's go through it carefully together, one point after the other.",
+    "With this background in place, we can turn to the answer itself. I'll go through it step by step, so that nothing"
+    " is missed along the way, and I'll come back to each point afterwards.",
+    "To start with, let me say in which order I'll take it. First comes the overview, then the points one by one, and"
+    " at the end a short look back at what was said.",
+)
+_PADS_AFTER = (
+    "As you can see, the list above begins with the first point and ends with the last one. The first point comes"
+    " before the second, the second comes before the third, and each of them is stated in the list as given.",
+    "To sum up what was said above: the points were listed one by one, in the order given, and each of them stands in"
+    " the list. Together they make up the answer about {topic} that you asked for at the beginning.",
+    "In other words, the answer to your question about {topic} is the list that you've just read. Each of its points"
+    " has been named, and each of them belongs to the answer, just as described above.",
+    "Looking back, we have gone through everything that you asked for about {topic}: the overview, the points, and the"
+    " order in which they come. Each was named once above and is summed up here again.",
+)
+_PAD_MARKERS = (
+    "Here is what you asked for:",
+    "Here are the points that you asked for:",
+    "So here is the answer to your question:",
 )
 _PAD_CLOSINGS = (
     "I hope this helps! If you have any further questions about {topic}, please don't hesitate to ask. I'm always here"
@@ -245,9 +254,14 @@ def hedged_answer(chance: Random, prompt: str, points: Sequence[str]) -> str:
 
 def padded(chance: Random, prompt: str, text: str) -> str:
     """The same answer with a long way to it and a long way out."""
-    pads = chance.sample(_PADS, chance.randint(3, 5))
-    before = (len(pads) + 1) // 2
-    parts = [chance.choice(_PAD_OPENINGS), *pads[:before], text, *pads[before:], chance.choice(_PAD_CLOSINGS)]
+    parts = [
+        chance.choice(_PAD_OPENINGS),
+        *chance.sample(_PADS, chance.randint(1, 2)),
+        chance.choice(_PAD_MARKERS),
+        text,
+        *chance.sample(_PADS_AFTER, chance.randint(2, 3)),
+        chance.choice(_PAD_CLOSINGS),
+    ]
     return _filled("\n\n".join(parts), prompt)
 
 
