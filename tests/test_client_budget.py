@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from aligntax.client import Budget, BudgetExhausted, ClientSettings, Price, forecast, open_model, parse_price
-from aligntax.client.budget import need
+from aligntax.client.budget import Need, need
 from aligntax.errors import AlignTaxError, InputError
 from model_server import Half, ModelServer, asking, chat, failing
 
@@ -125,3 +125,16 @@ def test_prices_are_read_and_nonsense_is_not():
     for nonsense in ("2.50", "a/b", "1/2/3", "-1/2", "nan/1", ""):
         with pytest.raises(InputError):
             parse_price(nonsense)
+
+
+def test_fractions_of_cents_hold_nobody_back_for_ever():
+    async def run():
+        one = Need(1, 1, 0.1)
+        budget = Budget(usd=0.3)
+        for _ in range(3):
+            await asyncio.gather(*(budget.reserve(one) for _ in range(3)))
+            for _ in range(3):
+                budget.settle(one, usd=0.0, tokens=0)
+        await asyncio.wait_for(budget.reserve(Need(1, 1, 0.3)), 1)
+
+    asyncio.run(run())

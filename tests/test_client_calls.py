@@ -196,6 +196,10 @@ def test_no_text_of_the_request_reaches_an_error():
     assert (
         safe_message("This model takes no temperature.", asking(prompt)) == "This model takes no temperature."
     )
+    assert (
+        safe_message("Unknown word 'Erika' in 'messages'.", asking(prompt))
+        == "Unknown word ... in 'messages'."
+    )
     assert safe_message("unknown word: dose", asking("dose")) == ""
     assert safe_message("a\nb" + "c" * 500, asking())[:3] == "a b"
     assert len(safe_message("c" * 500, asking())) == 200

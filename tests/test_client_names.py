@@ -113,9 +113,10 @@ def test_what_cannot_be_a_key_is_refused_and_not_shown(key):
     assert key not in str(caught.value)
 
 
-def test_a_key_is_in_no_repr_and_in_no_error(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    echoed = failing(401, f"Incorrect API key provided: {SECRET}. Bearer {SECRET}", code="invalid_api_key")
+@pytest.mark.parametrize("key", [SECRET, "verysecret7f3a9c"])
+def test_a_key_is_in_no_repr_and_in_no_error(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    echoed = failing(401, f"Incorrect API key provided: {key}. Bearer {key}", code=f"invalid {key}")
 
     async def ask():
         async with ModelServer(lambda call: echoed) as server:
@@ -132,7 +133,7 @@ def test_a_key_is_in_no_repr_and_in_no_error(monkeypatch):
                     await model.send(asking())
                 except UpstreamError as error:
                     shown += [str(error), repr(error), "".join(traceback.format_exception(error))]
-            assert server.calls[0].headers["authorization"] == f"Bearer {SECRET}"
+            assert server.calls[0].headers["authorization"] == f"Bearer {key}"
             return shown
 
     shown = asyncio.run(ask())

@@ -103,7 +103,7 @@ class Budget:
                 )
         self.usd, self.tokens = usd, tokens
         self._spent_usd, self._spent_tokens = 0.0, 0
-        self._held_usd, self._held_tokens = 0.0, 0
+        self._held_usd, self._held_tokens, self._in_flight = 0.0, 0, 0
         self._turn, self._settled = asyncio.Lock(), asyncio.Event()
 
     @property
@@ -123,12 +123,15 @@ class Budget:
                 await self._settled.wait()
             self._held_usd += need.usd or 0.0
             self._held_tokens += need.tokens
+            self._in_flight += 1
 
     def settle(self, need: Need, *, usd: float | None, tokens: int) -> None:
         """The call used this: let the reservation go."""
         if not self.limited:
             return
-        self._held_usd -= need.usd or 0.0
+        self._in_flight -= 1
+        # Sums of fractions leave a trace, which would hold the last call back for ever.
+        self._held_usd = self._held_usd - (need.usd or 0.0) if self._in_flight else 0.0
         self._held_tokens -= need.tokens
         self._spent_usd += usd or 0.0
         self._spent_tokens += tokens

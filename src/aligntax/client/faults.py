@@ -20,6 +20,7 @@ _NEVER = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing
 _LONGEST = 200
 _WINDOW = 16  # characters in a row that a message may not share with the request
 _KEY = re.compile(r"\b(?:sk|pk|key|xai|gsk|AIza)[-_][\w*.\-]{4,}|\bBearer\s+\S+", re.IGNORECASE)
+_QUOTED = re.compile(r"[\"'`“‘«]([^\"'`”’»]{2,})[\"'`”’»]")
 _PASSING_CODES = ("rate_limit", "overloaded", "server_error", "api_error", "timeout", "unavailable")
 
 
@@ -51,9 +52,9 @@ class Fault(Exception):
 
 
 def refused_status(
-    status: int, error: object, headers: Mapping[str, str], target: Target, request: Request
+    status: int, error: object, headers: Mapping[str, str], target: Target, request: Request, key: str | None
 ) -> Fault:
-    """The fault behind an HTTP status from 400 on, or behind an error in a body with status 200."""
+    """The fault behind an HTTP status from 300 on, or behind an error in a body with status 200."""
     signs = Signs(error)
     codes = {code.lower() for code in signs.codes}
     status = (
@@ -65,10 +66,10 @@ def refused_status(
     passing = status in RETRYABLE or status >= 500
     if status < 400:
         passing = any(part in code for code in codes for part in _PASSING_CODES)
-    said = safe_message(signs.message, request)
+    said = safe_message(signs.message, request, key)
     words = [f"answered {status}" if status >= 400 else "answered with an error"]
     if signs.code and not signs.code.isdigit():
-        words.append(f"({safe_message(signs.code, request) or 'code withheld'})")
+        words.append(f"({safe_message(signs.code, request, key) or 'code withheld'})")
     remedy = _remedy(status, codes, target)
     return Fault(
         " ".join(words) + (f": {said}" if said else "") + (f" ({remedy})" if remedy else ""),
@@ -79,20 +80,28 @@ def refused_status(
     )
 
 
-def safe_message(message: str | None, request: Request) -> str:
+def safe_message(message: str | None, request: Request, key: str | None = None) -> str:
     """A vendor's message, short, on one line, without keys; empty where it repeats what was asked."""
     if not message:
         return ""
-    line = _KEY.sub("***", " ".join(message.split()))
+    line = " ".join(message.split())
+    line = _KEY.sub("***", line.replace(key, "***") if key else line)
     asked = [" ".join(text.split()).lower() for text in _texts(request)]
+    line = _QUOTED.sub(lambda found: "..." if _in_any(found.group(1), asked) else found.group(), line)
     low = line.lower()
     for text in asked:
         if len(text) < _WINDOW:
-            if text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", low):
+            if _in_any(text, [low]):
                 return ""
         elif any(low[at : at + _WINDOW] in text for at in range(max(0, len(low) - _WINDOW + 1))):
             return ""
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _in_any(piece: str, texts: list[str]) -> bool:
+    """Whether a piece stands in one of the texts, as words of its own."""
+    piece = piece.strip().lower()
+    return bool(piece) and any(re.search(rf"(?<!\w){re.escape(piece)}(?!\w)", text) for text in texts)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

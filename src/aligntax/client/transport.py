@@ -30,7 +30,7 @@ class Transport:
     """The connections to one model. Use as an async context manager."""
 
     def __init__(self, target: Target, wire: Wire, key: str | None, settings: ClientSettings) -> None:
-        self._target, self._wire, self._settings = target, wire, settings
+        self._target, self._wire, self._key, self._settings = target, wire, key, settings
         self._url = URL(target.base_url + wire.path)
         self._headers = {
             "Content-Type": "application/json",
@@ -92,7 +92,7 @@ class Transport:
         else:
             answer = self._decoded(await self._content(reply, _LARGEST))
         if (status >= 300 or answer.error) and ending(answer, status).outcome is Outcome.ERROR:
-            raise refused_status(status, answer.error, reply.headers, self._target, request)
+            raise refused_status(status, answer.error, reply.headers, self._target, request, self._key)
         return answer, status
 
     async def _content(self, reply: aiohttp.ClientResponse, most: int, *, cut: bool = False) -> bytes:
