@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "aligntax.cli.compare:command",
     "gate": "aligntax.cli.gate:command",
     "report": "aligntax.cli.report:command",
+    "twins": "aligntax.cli.twins:command",
     "doctor": "aligntax.cli.doctor:command",
 }
 """Name of a command -> where it lives, in the order in which help lists them."""

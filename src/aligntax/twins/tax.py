@@ -13,6 +13,7 @@ from ..stats.difference import family_t, paired_ratio
 from ..types import Estimate
 from .answers import Answers
 from .families import PARTS, Beyond, Family, families_of
+from .folding import forms_of
 from .ratings import correlations
 from .ratio import FEWEST, bootstrap_ratio, one_less, ratio_of_means
 
@@ -132,7 +133,7 @@ def measure_tax(
         proxy=related.get("proxy"),
         judge=related.get("judge"),
         domains=_slices(families, lambda family: [family.domain], level),
-        terms=_slices(families, lambda family: family.terms, level),
+        terms=_slices(families, _terms_of(families), level),
         worst=tuple(
             sorted((each for each in families if each.lost > 0), key=lambda each: -each.lost)[:worst]
         ),
@@ -222,6 +223,20 @@ def _measures(
                 )
             )
     return tuple(found)
+
+
+def _terms_of(families: Sequence[Family]) -> Callable[[Family], Iterable[str]]:
+    """The terms of a family without their inflections: "kills" counts as "kill" where another family has that."""
+    every = sorted(
+        {term.casefold() for family in families for term in family.terms}, key=lambda term: (len(term), term)
+    )
+    base = {}
+    for term in every:
+        base.setdefault(term, term)
+        for form in forms_of(term):
+            if len(form) > len(term):
+                base.setdefault(form, base[term])
+    return lambda family: dict.fromkeys(base[term.casefold()] for term in family.terms)
 
 
 def _slices(
