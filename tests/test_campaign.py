@@ -16,7 +16,7 @@ import pytest
 from aligntax import campaign
 from aligntax.errors import InputError
 from aligntax.store import Store
-from aligntax.types import CONTENT_COLUMNS, Annotation, Draw, Item
+from aligntax.types import CONTENT_COLUMNS, Annotation, Draw, Item, Kind
 from labels import answers, blocked, frame, note, skipped
 from verdicts import verdict_frame
 
@@ -326,6 +326,35 @@ def test_what_others_have_said_stays_beside_what_is_imported(store: Store) -> No
         "author": "none",
     }
     assert store.contested(draw.id) == [item.exchange]
+
+
+def test_where_only_what_is_wanted_is_taken_people_who_were_first_stay_alone(store: Store) -> None:
+    draw = begun(store, an_even_log())
+    pilot = asked(store, draw)
+    single = next(item for item in pilot if item.wanted == 1)
+    double = next(item for item in pilot if item.wanted == 2)
+    for item in (single, double):
+        campaign.record(store, draw.id, note(item.exchange, annotator="anna"))
+    rows = says_so(pilot, annotator="author")
+    for unchanged in (0, len(pilot) - 1):
+        done = campaign.take_over(store, draw.id, rows, wanted_only=True)
+        assert (done.labels, done.unchanged, done.enough, done.unasked) == (len(pilot) - 1, unchanged, 1, 0)
+    people = [(label.exchange, label.annotator) for label in store.annotations(draw.id)]
+    assert (single.exchange, "author") not in people
+    assert (double.exchange, "author") in people
+    assert campaign.take_over(store, draw.id, rows).unchanged == len(pilot) - 1
+    assert len(store.annotations(draw.id)) == len(pilot) + 2
+
+
+def test_who_names_hedging_and_who_grades_it_do_not_differ(store: Store) -> None:
+    draw = begun(store, an_even_log())
+    item, *_ = asked(store, draw)
+    campaign.record(store, draw.id, note(item.exchange, "full", annotator="ann", hedging=2))
+    named = note(item.exchange, "full", annotator="author", hedging=None, kinds=(Kind.HEDGING,))
+    campaign.take_over(store, draw.id, [named])
+    assert store.contested(draw.id) == []
+    assert {(label.kinds, label.hedging) for label in store.annotations(draw.id)} == {((), 2)}
+    assert campaign.take_over(store, draw.id, [named]).unchanged == 1
 
 
 def test_an_adjudication_settles_and_a_skip_counts_as_done(store: Store) -> None:

@@ -346,11 +346,17 @@ def test_the_labels_of_the_sample_are_its_authors_unless_somebody_says_otherwise
         "131 labels left out: of exchanges that this draw did not ask for",
     ]
     assert [person["name"] for person in status()["people"]] == ["author"]
-    said("label", "import", "--sample", "--annotator", "ben")
+    wanting = status()["double_left"]
+    text = said("label", "import", "--sample", "--annotator", "ben")
+    assert f"{wanting} labels taken over" in text
+    assert f"{240 - wanting} labels left out: others have labelled these already" in text
     found = status()
-    assert [person["name"] for person in found["people"]] == ["author", "ben"]
+    assert [(person["name"], person["labels"]) for person in found["people"]] == [
+        ("author", 240),
+        ("ben", wanting),
+    ]
     assert {row["axis"]: row["alpha"] for row in found["agreement"]}["answered"] == 1
-    assert found["disagreements"] == 0
+    assert (found["double_left"], found["disagreements"]) == (0, 0)
 
 
 def test_the_same_file_twice_changes_nothing_and_says_so(here: Path) -> None:

@@ -20,7 +20,7 @@ from . import label
 from .errors import InputError
 from .estimate import slice_columns
 from .stats.profile import profile_interval
-from .types import CONTENT_COLUMNS, Annotation, Draw, Item, Outcome, Stratum
+from .types import CONTENT_COLUMNS, HEDGING_GRADE, Annotation, Draw, Item, Kind, Outcome, Stratum
 
 if TYPE_CHECKING:
     from .store import Store
@@ -38,6 +38,9 @@ class Imported:
     labels: int  # taken over, or there already
     unchanged: int  # of `labels`, those that the same person had given before, word for word
     waiting: int  # kept for the second phase, which asks for their exchange or forgets them
+    enough: (
+        int  # left out: others have labelled the exchange as often as is wanted; where only that was asked
+    )
     unasked: int  # left out: the draw did not ask for them
     draw: Draw
 
@@ -100,44 +103,48 @@ def record(store: Store, draw_id: str, annotation: Annotation) -> Draw:
     A positive in a stratum where positives are rare asks for a second opinion. The label that completes the pilot
     starts the second phase.
     """
-    draw = store.draw(draw_id)
+    draw, annotation = store.draw(draw_id), _graded(annotation)
     second = _needs_second(draw, store.item(draw.id, annotation.exchange), annotation)
     store.label(draw.id, annotation, second=second)
     return advance(store, draw.id)
 
 
-def take_over(store: Store, draw_id: str, annotations: Sequence[Annotation]) -> Imported:
+def take_over(
+    store: Store, draw_id: str, annotations: Sequence[Annotation], *, wanted_only: bool = False
+) -> Imported:
     """Keep labels made elsewhere, all or none of those that the draw may ask for, and return what became of them.
 
     An annotation may name its exchange by our id or by the log's own. Labels of what only the second phase may ask
     for wait until it begins. Labels of other exchanges are not kept: nobody knows how they were chosen. A label that
-    the same person has given already is not written again, and what other people said stays beside it.
+    the same person has given already is not written again, and what other people said stays beside it. `wanted_only`
+    leaves out what others have labelled often enough.
 
     Raises InputError where an id of the log stands for several exchanges, and where one person labels an exchange
     twice.
     """
     before = store.draw(draw_id)
     try:
-        return _take_over(store, before, annotations)
+        return _take_over(store, before, annotations, wanted_only=wanted_only)
     except InputError:
         # Somebody who began the second phase meanwhile has thrown the reserve away that we looked at.
         if store.draw(before.id).phase == before.phase:
             raise
-        return _take_over(store, before, annotations)
+        return _take_over(store, before, annotations, wanted_only=wanted_only)
 
 
-def _take_over(store: Store, draw: Draw, annotations: Sequence[Annotation]) -> Imported:
+def _take_over(store: Store, draw: Draw, annotations: Sequence[Annotation], *, wanted_only: bool) -> Imported:
     items = {item.exchange: _without_text(item) for item in store.items(draw.id)}
     exchanges = _exchanges(items.values(), annotations)
     known = [
-        msgspec.structs.replace(note, exchange=exchange)
+        _graded(msgspec.structs.replace(note, exchange=exchange))
         for exchange, note in zip(exchanges, annotations, strict=True)
         if exchange is not None
     ]
     _refuse_repeated(known)
-    standing = {
-        (note.exchange, note.annotator, note.adjudicated): note for note in store.annotations(draw.id)
-    }
+    given, found = store.annotations(draw.id), len(known)
+    if wanted_only:
+        known = _still_wanted(known, items, given)
+    standing = {(note.exchange, note.annotator, note.adjudicated): note for note in given}
     new = [note for note in known if not _stands(note, standing)]
     second = {note.exchange for note in new if _needs_second(draw, items[note.exchange], note)}
     store.import_annotations(draw.id, new, second=second)
@@ -149,7 +156,8 @@ def _take_over(store: Store, draw: Draw, annotations: Sequence[Annotation]) -> I
         labels=labels,
         unchanged=len(known) - len(new),
         waiting=waiting,
-        unasked=len(annotations) - labels - waiting,
+        enough=found - len(known),
+        unasked=len(annotations) - found + len(known) - labels - waiting,
         draw=draw,
     )
 
@@ -297,6 +305,17 @@ def _exchanges(items: Iterable[Item], annotations: Sequence[Annotation]) -> list
     return [name if name in ours else by_source.get(name) for name in wanted]
 
 
+def _graded(note: Annotation) -> Annotation:
+    """The label with a grade for hedging in place of the kind, as people give it on our page.
+
+    Who names the kind and who gives the grade say the same, and must not pass for people who differ.
+    """
+    if note.kinds is None or Kind.HEDGING not in note.kinds:
+        return note
+    kinds = tuple(kind for kind in note.kinds if kind != Kind.HEDGING)
+    return msgspec.structs.replace(note, kinds=kinds, hedging=max(note.hedging or 0, HEDGING_GRADE))
+
+
 def _refuse_repeated(notes: Iterable[Annotation]) -> None:
     counts = Counter((note.exchange, note.annotator, note.adjudicated) for note in notes)
     repeated = sum(count > 1 for count in counts.values())
@@ -305,6 +324,20 @@ def _refuse_repeated(notes: Iterable[Annotation]) -> None:
             f"{repeated} exchanges are labelled more than once by the same person, so nothing was taken over",
             remedy="keep one label of each exchange and person",
         )
+
+
+def _still_wanted(
+    notes: Iterable[Annotation], items: Mapping[str, Item], given: Iterable[Annotation]
+) -> list[Annotation]:
+    """Those of exchanges that others have not labelled as often as is wanted."""
+    people: dict[str, set[str]] = {}
+    for note in given:
+        people.setdefault(note.exchange, set()).add(note.annotator)
+    return [
+        note
+        for note in notes
+        if len(people.get(note.exchange, set()) - {note.annotator}) < items[note.exchange].wanted
+    ]
 
 
 def _stands(note: Annotation, standing: Mapping[tuple[str, str, bool], Annotation]) -> bool:

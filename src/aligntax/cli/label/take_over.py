@@ -29,7 +29,9 @@ _MOST_PROBLEMS = 10
     help="csv, jsonl, label_studio or argilla, when it is not recognised.",
 )
 @click.option("--skip-bad", is_flag=True, help="Take over the good rows of a file that has bad ones.")
-@click.option("--sample", is_flag=True, help="Take over the labels of the sample log's author.")
+@click.option(
+    "--sample", is_flag=True, help="Take the labels of the sample log's author for what is left to label."
+)
 @store_option
 def command(
     files: tuple[Path, ...],
@@ -64,7 +66,7 @@ def command(
     with open_labels(where) as store:
         chosen = newest(store, draw)
         notes = [note for reading in readings for note in reading.annotations]
-        done = campaign.take_over(store, chosen.id, notes)
+        done = campaign.take_over(store, chosen.id, notes, wanted_only=sample)
         if notes and done.unasked == len(notes):
             raise InputError(
                 f"the draw asked for none of the {plural(len(notes), 'label')}",
@@ -104,6 +106,7 @@ def _told(done: Imported, state: Mapping[str, Any], *, bad: int, blank: int) -> 
     yield f"{state['labelled']:,} of {plural(state['to_label'], 'exchange')} to label are done"
     for count, what, why in (
         (done.waiting, "label", "wait for the second phase: the pilot comes first"),
+        (done.enough, "label", "left out: others have labelled these already"),
         (done.unasked, "label", "left out: of exchanges that this draw did not ask for"),
         (bad, "row", "left out: listed above"),
         (blank, "row", "left out: nobody has labelled them yet"),
