@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +84,8 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
 
     Every answer is stored as it arrives. After Ctrl-C, a crash or kill -9 the same command goes on where it was.
     """
+    import asyncio
+
     from .run_words import print_forecast, print_summary
 
     plan = _plan(
