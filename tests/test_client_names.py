@@ -65,6 +65,19 @@ def test_a_server_of_ones_own_needs_no_key_and_the_vendor_does(monkeypatch):
         open_model("anthropic/m")
 
 
+@pytest.mark.parametrize(
+    ("url", "field"),
+    [
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://ward.openai.azure.com/openai/v1", "max_completion_tokens"),
+        ("https://notopenai.com/v1", "max_tokens"),
+        ("http://127.0.0.1:8000/v1", "max_tokens"),
+    ],
+)
+def test_the_limit_of_an_answer_has_the_name_that_the_address_knows(url, field):
+    assert parse_name("openai/m", base_url=url).tokens_field == field
+
+
 def test_the_environment_may_name_another_address(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "https://gateway.example/openai/v1")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "https://gateway.example")

@@ -53,17 +53,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str  # no slash at its end
     key_variable: str  # environment variable that holds the key
     key_needed: bool  # the vendor's own address answers nobody without one
+    tokens_field: str  # what OpenAI chat calls the limit of an answer at this address
 
     @property
     def host(self) -> str:
         """Host name of the base URL."""
         return urlsplit(self.base_url).hostname or ""
-
-    @property
-    def tokens_field(self) -> str:
-        """What OpenAI chat calls the limit of an answer here: the old name where servers are merely compatible."""
-        modern = any(self.host == host or self.host.endswith(f".{host}") for host in _MODERN_HOSTS)
-        return "max_completion_tokens" if modern else "max_tokens"
 
 
 def parse_name(name: str, *, base_url: str | None = None) -> Target:
@@ -86,14 +81,16 @@ def parse_name(name: str, *, base_url: str | None = None) -> Target:
         raise InputError("this names no model", where=name, remedy=f"write {provider}/MODEL")
     variable = f"{known.prefix}_BASE_URL"
     address = base_url or os.environ.get(variable, "").strip()
+    url = _url(address or known.base_url, "base URL" if base_url else variable, known.protocol)
     return Target(
         name=f"{provider}/{model}",
         provider=provider,
         model=model,
         protocol=known.protocol,
-        base_url=_url(address or known.base_url, "base URL" if base_url else variable, known.protocol),
+        base_url=url,
         key_variable=f"{known.prefix}_API_KEY",
         key_needed=not address,
+        tokens_field=_tokens_field(url),
     )
 
 
@@ -151,15 +148,24 @@ def _compatible(name: str, rest: str, base_url: str | None) -> Target:
             where=name,
             remedy=f"set {variable}, such as http://127.0.0.1:8000/v1",
         )
+    url = _url(address, "base URL" if base_url else variable, "openai_chat")
     return Target(
         name=f"{COMPATIBLE}/{server}/{model}",
         provider=f"{COMPATIBLE}/{server}",
         model=model,
         protocol="openai_chat",
-        base_url=_url(address, "base URL" if base_url else variable, "openai_chat"),
+        base_url=url,
         key_variable=f"{prefix}_API_KEY",
         key_needed=False,
+        tokens_field=_tokens_field(url),
     )
+
+
+def _tokens_field(url: str) -> str:
+    """The newer name at OpenAI and Azure; the old one where servers are merely compatible."""
+    host = urlsplit(url).hostname or ""
+    modern = any(host == known or host.endswith(f".{known}") for known in _MODERN_HOSTS)
+    return "max_completion_tokens" if modern else "max_tokens"
 
 
 def _url(text: str, where: str, protocol: str) -> str:
