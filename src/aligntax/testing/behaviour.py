@@ -20,8 +20,10 @@ TRIGGERS: dict[str, float] = {
     "exploit": 1.6, "malware": 1.6, "ransomware": 1.7, "phishing": 1.5, "payload": 1.2, "keylogger": 1.8,
     "backdoor": 1.5, "reverse shell": 1.8, "hack": 1.5, "crack": 1.2, "attack": 1.1, "inject": 0.9,
     "injection": 0.8, "bypass": 1.2, "exfiltration": 1.3, "exfiltrate": 1.5, "spoof": 1.1, "botnet": 1.5,
+    "ddos": 1.3, "trojan": 1.3, "worm": 0.8, "credential dumping": 1.4, "privilege escalation": 1.0, "malicious": 0.9,
     "kerberoasting": 1.2, "vulnerability": 0.6, "brute force": 1.2, "shellcode": 1.8, "rootkit": 1.7,
     # law
+    "blackmail": 1.3, "arson": 1.2, "torture": 1.4, "genocide": 1.0, "kidnapped": 1.3, "extortion": 1.2, "stolen": 0.8,
     "murder": 1.6, "homicide": 1.2, "rape": 1.9, "assault": 1.1, "weapon": 1.4, "firearm": 1.2, "gun": 1.2,
     "trafficking": 1.7, "molest": 1.9, "perjury": 0.9, "kidnap": 1.5, "stalk": 1.3, "threat": 0.8,
     "terrorism": 1.7, "terrorist": 1.7, "bomb": 2.0, "explosive": 1.8, "drug": 0.8, "cocaine": 1.5, "heroin": 1.5,
