@@ -22,6 +22,7 @@ from ..errors import AlignTaxError
 COMMANDS = {
     "init": "aligntax.cli.init:command",
     "scan": "aligntax.cli.scan:command",
+    "suite": "aligntax.cli.suite:command",
     "run": "aligntax.cli.run:command",
     "label": "aligntax.cli.label:command",
     "estimate": "aligntax.cli.estimate:command",

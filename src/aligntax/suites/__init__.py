@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .check import check as check_prompts
+from .check import uncovered_terms
 from .format import READERS, Reading, load, read, write
 from .packs import DOMAINS, Calibration, Pack, Word, load_pack, load_system_prompts, load_vocabulary
 
@@ -12,10 +14,12 @@ __all__ = [
     "Pack",
     "Reading",
     "Word",
+    "check_prompts",
     "load",
     "load_pack",
     "load_system_prompts",
     "load_vocabulary",
     "read",
+    "uncovered_terms",
     "write",
 ]
