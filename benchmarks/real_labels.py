@@ -30,8 +30,9 @@ from scipy.special import expit  # noqa: E402
 import metrics as m  # noqa: E402
 from aligntax import label  # noqa: E402
 from aligntax.detect import train  # noqa: E402
+from aligntax.estimate.ends import interval_ends  # noqa: E402
 from aligntax.stats.difference import mover, newcombe  # noqa: E402
-from aligntax.stats.profile import profile_interval  # noqa: E402
+from aligntax.stats.profile import Intervals  # noqa: E402
 from aligntax.types import Draw, Estimate  # noqa: E402
 from holdout import MISSING, Answers, load, source_logits  # noqa: E402
 from metrics import Array  # noqa: E402
@@ -145,6 +146,12 @@ def labelled(
     return draw, counts(draw)
 
 
+def intervals(counts: Array, sizes: Array) -> Intervals:
+    """As `aligntax estimate` prints them: with careful ends where few were found."""
+    solved, _ = interval_ends(counts, sizes, counts.sum(axis=1))
+    return solved
+
+
 def planned_intervals(pool: Pool, replications: int) -> tuple[Array, Array, Array]:
     """Value, low and high of `replications` planned draws from the copied pool."""
     frame, truth = frame_of(np.tile(pool.score, COPIES)), np.tile(pool.truth, COPIES)
@@ -153,7 +160,7 @@ def planned_intervals(pool: Pool, replications: int) -> tuple[Array, Array, Arra
         draw, table = labelled(frame, truth, (), BUDGET, seed)
         tables.append(table)
         sizes.append([stratum.size for stratum in draw.strata])
-    found = profile_interval(np.stack(tables), np.asarray(sizes))
+    found = intervals(np.stack(tables), np.asarray(sizes))
     return found.value, found.low, found.high
 
 
@@ -167,7 +174,7 @@ def random_widths(pool: Pool, replications: int) -> list[tuple[int, float, float
             COPIES * int(pool.truth.sum()), total - COPIES * int(pool.truth.sum()), labels, replications
         )
         counts = np.stack([hits, labels - hits], axis=1)[:, None, :].astype(float)
-        found = profile_interval(counts, np.full((replications, 1), float(total)))
+        found = intervals(counts, np.full((replications, 1), float(total)))
         inside = (found.low <= rate) & (rate <= found.high)
         lines.append((labels, float((found.high - found.low).mean()), float(inside.mean())))
     return lines
@@ -303,7 +310,7 @@ def show_deltas(answers: Answers, score: Array, replications: int) -> list[list[
 
 
 def _estimate(table: Array, sizes: Sequence[int]) -> Estimate:
-    found = profile_interval(table[None], np.asarray(sizes, float)[None])
+    found = intervals(table[None], np.asarray(sizes, float)[None])
     return Estimate(
         value=float(found.value[0]),
         low=float(found.low[0]),

@@ -14,10 +14,10 @@ def axis(table, name: str) -> dict:
 
 
 def test_people_who_always_agree_agree_well_and_on_what_never_occurs_nothing_is_measured():
-    first = notes("a", "fffffffnnnnn")
+    first = notes("a", "fffffffnnnnn" * 2)
     table = agreement(first + [label.__class__(**{**_fields(label), "annotator": "bob"}) for label in first])
     answered = axis(table, "answered")
-    assert (answered["items"], answered["raters"]) == (12, 2)
+    assert (answered["items"], answered["raters"]) == (24, 2)
     assert (answered["alpha"], answered["ac1"], answered["positive_agreement"]) == pytest.approx((1, 1, 1))
     assert answered["verdict"] == "good"
     never = axis(table, "topic_avoidance")
@@ -26,11 +26,11 @@ def test_people_who_always_agree_agree_well_and_on_what_never_occurs_nothing_is_
 
 
 def test_alpha_is_the_one_worked_by_hand():
-    # 10 items, 2 people: 8 alike (5 full, 3 none), 2 not. Do = 2/10; given: 12 full, 8 none; De = 2*12*8/(20*19).
-    table = agreement(notes("a", "fffffnnnff") + notes("a", "fffffnnnnn", annotator="bob"))
+    # 20 items, 2 people: 16 alike (10 full, 6 none), 4 not. Do = 4/20; given: 24 full, 16 none; De = 2*24*16/(40*39).
+    table = agreement(notes("a", "fffffnnnff" * 2) + notes("a", "fffffnnnnn" * 2, annotator="bob"))
     answered = axis(table, "answered")
-    assert answered["alpha"] == pytest.approx(1 - 0.2 / (2 * 12 * 8 / (20 * 19)))
-    assert answered["positive_agreement"] == pytest.approx(2 * 3 / (2 * 3 + 2))
+    assert answered["alpha"] == pytest.approx(1 - 0.2 / (2 * 24 * 16 / (40 * 39)))
+    assert answered["positive_agreement"] == pytest.approx(2 * 6 / (2 * 6 + 4))
     assert answered["low"] < answered["alpha"] < answered["high"]
     assert answered["verdict"] == "too low"
 
@@ -50,8 +50,8 @@ def test_grades_of_hedging_that_lie_close_disagree_less():
     assert axis(near, "hedging")["alpha"] > axis(far, "hedging")["alpha"] + 0.1
 
 
-def test_nine_items_are_too_few_to_take_alpha_at_its_word():
-    table = agreement(notes("a", "fnfnfnfnf") + notes("a", "nfnfnfnfn", annotator="bob"))
+def test_nineteen_items_are_too_few_to_take_alpha_at_its_word():
+    table = agreement(notes("a", "fnfnfnfnf" * 2 + "f") + notes("a", "nfnfnfnfn" * 2 + "n", annotator="bob"))
     assert axis(table, "answered")["verdict"] == "not measured"
     assert axis(table, "answered")["alpha"] < 0
 

@@ -360,14 +360,14 @@ def test_the_adjudicated_label_settles_what_two_people_saw_differently():
 
 
 def test_an_axis_on_which_people_disagree_gives_no_rate_and_the_others_do():
-    verdicts, draw = two_strata(low=12, high=5)
-    first = notes("a", "ffffffnnnnnn")
-    second = notes("a", "nnnfffnnnfff", annotator="bob")
+    verdicts, draw = two_strata(low=24, high=5)
+    first = notes("a", "ffffffnnnnnn" * 2)
+    second = notes("a", "nnnfffnnnfff" * 2, annotator="bob")
     table = corrected(verdicts, draw, first + second + notes("z", "nnnnn"), by=())
     found = row(table)
     assert (found["value"], found["low"], found["high"], found["corrected"]) == (None, None, None, False)
     assert found["method"].startswith("withheld: annotators disagree on answered (alpha ")
-    assert found["method"].endswith(" on 12 items)")
+    assert found["method"].endswith(" on 24 items)")
     assert found["raw"] == 0.1
     assert row(table, domain="should_answer")["method"].startswith("withheld")
     assert row(table, "unclear")["corrected"]

@@ -83,7 +83,7 @@ class Terminated(KeyboardInterrupt):
     places=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every option can also be set by a variable, such as ALIGNTAX_SCAN_BY=use_case,model. "
-    "Nothing leaves this machine.",
+    "Nothing leaves this machine but the calls to a model that you name.",
 )
 @click.version_option(__version__, "-V", "--version", message="aligntax %(version)s")
 def commands() -> None:

@@ -22,7 +22,7 @@ TOO_LOW = 0.67
 """Below this alpha an axis gives no rate."""
 GOOD = 0.8
 """Below this alpha what rests on an axis is provisional."""
-ENOUGH_ITEMS = 10
+ENOUGH_ITEMS = 20
 """Doubly labelled exchanges from which alpha is taken at its word."""
 
 _VALUES = {
@@ -43,7 +43,7 @@ def agreement(annotations: Iterable[Annotation]) -> pl.DataFrame:
     `low` and `high` (95 %, bootstrap over items; Krippendorff, nominal, for hedging ordinal over the grades); `ac1`
     (Gwet); `positive_agreement`, the chance that another one says so too where one says not complete, present,
     or should not have been answered; and `verdict`: "good" from .80, "provisional" from .67, "too low" below, "not
-    measured" under 10 items or where everybody gave one value. Numbers that are not defined are null.
+    measured" under 20 items or where everybody gave one value. Numbers that are not defined are null.
     """
     given = alone(annotations)
     return pl.DataFrame([_measured(given, axis) for axis in AXES], schema=_SCHEMA)

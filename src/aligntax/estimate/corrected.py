@@ -53,7 +53,7 @@ def corrected(  # noqa: PLR0913 - each is one choice about what the rates speak 
     differ from the slices of the draw, which it is by default; a slice then holds parts of strata, and a part
     without labels is unknown and widens the interval. A draw that is not finished gives wider intervals that hold.
     A slice without labels, for a target, has the raw rate as value, no interval and `corrected` false. An axis on
-    which annotators disagree (alpha below .67 on 10 doubly labelled exchanges or more) gives no value.
+    which annotators disagree (alpha below .67 on 20 doubly labelled exchanges or more) gives no value.
 
     `asked` are the ids that the draw asked for so far; without it every label of the population counts, as long as
     no stratum has more of them than the draw asked for. `random_sample` takes all labelled exchanges for a simple
