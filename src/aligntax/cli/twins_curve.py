@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def sentence(slope: Slope, level: float) -> str:
     if low is not None and high is not None:
         ends = f"{round(100 * level, 3):g} % interval {100 * low:+.1f} to {100 * high:+.1f}"
     sure = low is not None and high is not None and not low <= 0 <= high
-    verb = "changes" if sure else "is not shown to change"
+    verb = "changes" if sure or low is None else "is not shown to change"
     if slope.monotone:
         turns = "every step goes the same way"
     else:
@@ -74,9 +75,10 @@ def _print(curve: Curve, svg: Path | None, level: float) -> None:
     for number, slope in enumerate(curve.slopes):
         if number:
             click.echo()
-        click.echo(clean(sentence(slope, level)))
+        click.echo(textwrap.fill(clean(sentence(slope, level)), min(screen.width, 120)))
         click.echo("\n".join(chart_lines(curve, slope, width=min(screen.width, 100), plain=plain)))
-    click.echo("Checkpoints of one run are not independent: read the interval as the least doubt there is.")
+    caution = "Checkpoints of one run are not independent: read the interval as the least doubt there is."
+    click.echo(textwrap.fill(caution, min(screen.width, 120)))
     if svg is not None:
         click.echo(f"  chart    {clean(str(svg))}")
 

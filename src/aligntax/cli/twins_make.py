@@ -88,24 +88,23 @@ def _prompts(source: str) -> list[Prompt]:
     from ..suites import load
 
     try:
-        return load(source)
+        prompts = load(source)
     except InputError as error:
         try:
-            found = _logged(source)
+            prompts = _logged(source)
         except InputError:
             raise error from None
-        if not found:
-            raise
-        return found
+    # A log may hold a request many times; twins of it would be the same family again and again.
+    return list({prompt.text: prompt for prompt in reversed(prompts)}.values())[::-1] if prompts else []
 
 
 def _logged(source: str) -> list[Prompt]:
     from ..logs import read
     from ..types import Prompt
 
-    found: dict[str, Prompt] = {}
-    for frame in read(source):
-        for name, text, use_case in frame.select("id", "prompt", "use_case").iter_rows():
-            if text and text.strip() and text not in found:
-                found[text] = Prompt(id=name, text=text, domain=use_case, source="log")
-    return list(found.values())
+    return [
+        Prompt(id=name, text=text, domain=use_case, source="log")
+        for frame in read(source)
+        for name, text, use_case in frame.select("id", "prompt", "use_case").iter_rows()
+        if text and text.strip()
+    ]

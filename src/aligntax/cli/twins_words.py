@@ -16,7 +16,6 @@ from ..twins import PARTS, Beside, Family, Review, Tax
 from ..twins.ratio import FEWEST
 from ..twins.tax import Slice
 from ..types import Estimate
-from .summary import plural
 from .terminal import clean, cut_middle
 
 SIMULATION = "SIMULATION: {} is a set of rules, not a model. These figures say nothing of any real model."
@@ -51,7 +50,7 @@ def headline(tax: Tax) -> str:
     """The one sentence: what sensitive words cost, how sure that is, and on how many families."""
     model = clean(tax.model)
     value = tax.tax.value or 0.0
-    where = f"{plural(tax.families, 'family').replace('familys', 'families')}, {tax.answers:,} answers"
+    where = f"{_families(tax.families)}, {tax.answers:,} answers"
     if tax.tax.low is None or tax.tax.high is None:
         return (
             f"Sensitive words cost {model} {percent(value)} of the quality that its answers have in neutral words "
@@ -266,30 +265,39 @@ def _slices_table(title: str, slices: Sequence[Slice], width: int, level: float)
 
 
 def _worst_table(worst: Sequence[Family], width: int) -> Table:
+    narrow = width < _NARROW
     table = _table(width)
-    room = max(width - 54, 24) // 2
-    table.add_column("worst families", no_wrap=True, overflow="ellipsis", max_width=room)
-    table.add_column("terms", no_wrap=True, overflow="ellipsis", max_width=room)
+    room = width - 54
+    table.add_column(
+        "worst families", no_wrap=True, overflow="ellipsis", max_width=max(room if narrow else room // 2, 20)
+    )
+    if not narrow:
+        table.add_column("terms", no_wrap=True, overflow="ellipsis", max_width=room // 2)
     table.add_column("neutral", justify="right", no_wrap=True)
     table.add_column("sensitive", justify="right", no_wrap=True)
     table.add_column("mostly", no_wrap=True)
     for family in worst:
         most = max(PARTS, key=lambda name: family.parts[name])
-        table.add_row(
+        cells = [
             clean(family.name),
             clean(", ".join(family.terms)),
             percent(family.neutral.quality),
             percent(family.sensitive.quality),
             PART_WORDS[most].removesuffix(" in other answers"),
-        )
+        ]
+        table.add_row(*(cells[:1] + cells[2:] if narrow else cells))
     return table
+
+
+def _families(number: int) -> str:
+    return f"{number:,} {'family' if number == 1 else 'families'}"
 
 
 def _notes(tax: Tax) -> Iterator[str]:
     yield f"Interval: {tax.tax.method}; bootstrap-t {_ends(tax.check, percent)}."
     if tax.rare:
         yield (
-            f"Only {plural(tax.hit, 'family').replace('familys', 'families')} of {tax.families:,} gave nothing more often in sensitive words. Where losses are that "
+            f"Only {_families(tax.hit)} of {tax.families:,} gave nothing more often in sensitive words. Where losses are that "
             "rare, the interval may be too narrow: more families, not more repeats, mend it (docs/reference/tax.md)."
         )
     if tax.lacking:
@@ -318,10 +326,13 @@ def _beside_headline(beside: Beside, level: float) -> str:
         if change.low is None
         else f" ({_sure(level)} interval {points(change.low)} to {points(change.high)})"
     )
-    text = f"{second} gives nothing in {points(change.value)} points more of the answers than {first}{ends}"
-    if beside.tax is None:
+    more = "more" if (change.value or 0.0) >= 0 else "fewer"
+    gap = points(abs(change.value or 0.0)).lstrip("+")
+    text = f"{second} gives nothing in {gap} points {more} of its answers than {first}{ends}"
+    if beside.tax is None or beside.tax.value is None:
         return f"{text}."
-    return f"{text}; its tax is {points(beside.tax.value)} points higher ({_ends(beside.tax, points)})."
+    way = "higher" if beside.tax.value >= 0 else "lower"
+    return f"{text}; its tax is {points(abs(beside.tax.value)).lstrip('+')} points {way} ({_ends(beside.tax, points)})."
 
 
 def _print_notes(notes: Sequence[str], console: Console) -> None:

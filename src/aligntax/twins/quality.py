@@ -89,7 +89,7 @@ def actionability_of(text: str) -> float:
     r"""Numbers, steps, pieces of code and names in mid-sentence, per 100 words.
 
     >>> round(actionability_of("1. Give 0.4 mg.\n2. Call Dr Okafor."), 1)
-    55.6
+    44.4
     """
     words = len(_WORD.findall(text))
     steps = len(_STEP.findall(text))

@@ -72,7 +72,7 @@ def read_review(path: Path, *, level: float = 0.95) -> Review:
     passed, failed, unanswered = [], [], 0
     for line, row in _rows(path):
         answer = (row["pass"] or "").strip().casefold()
-        family = (row["family"] or "").removeprefix("'")
+        family = _unquoted(row["family"] or "")
         if not answer:
             unanswered += 1
         elif answer in _YES:
@@ -89,6 +89,10 @@ def read_review(path: Path, *, level: float = 0.95) -> Review:
 def _plain(cell: str) -> str:
     """A cell that no office program takes for a formula."""
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:

@@ -230,7 +230,7 @@ def _terms_of(families: Sequence[Family]) -> Callable[[Family], Iterable[str]]:
     every = sorted(
         {term.casefold() for family in families for term in family.terms}, key=lambda term: (len(term), term)
     )
-    base = {}
+    base: dict[str, str] = {}
     for term in every:
         base.setdefault(term, term)
         for form in forms_of(term):
