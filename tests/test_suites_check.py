@@ -182,7 +182,7 @@ def test_show_finds_a_family(tmp_path: Path) -> None:
 def test_show_reads_a_table_whose_columns_are_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("Frage\nWie?\n", "utf-8")
-    ran = suite("show", str(path), "--map", "Frage=text", "--json")
+    ran = suite("show", str(path), "--map", "text=Frage", "--json")
     assert json.loads(ran.output)["file_format"] == "columns"
     assert suite("show", str(path), "--map", "Frage").exit_code == 2
 

@@ -51,7 +51,7 @@ def prompt_of(row: Row, columns: Mapping[str, str] | None = None) -> Prompt:
         for field, names in ALIASES.items()
     }
     if places["text"] is None:
-        raise BadRow("no column holds the prompts", "say which with --map NAME=text")
+        raise BadRow("no column holds the prompts", "say which with --map text=NAME")
     found = {field: maybe_text(row, place) if place else None for field, place in places.items()}
     prompt = Prompt(
         id=found["id"] or "",

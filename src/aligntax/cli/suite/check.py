@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from .options import columns_of, reading_options
 
@@ -127,6 +126,8 @@ def _of_pack(folder: Path) -> list[Problem]:
 
 
 def _print(problems: list[Problem], count: int, *, as_json: bool) -> None:
+    import msgspec
+
     from ..terminal import clean
 
     if as_json:

@@ -19,8 +19,8 @@ def reading_options(command: _Command) -> _Command:
             "--map",
             "mapping",
             multiple=True,
-            metavar="COLUMN=FIELD",
-            help="A column of a table and the field that it holds, such as question=text. Repeat it.",
+            metavar="FIELD=COLUMN",
+            help="The column of a table that holds a field, such as text=question. Repeat it.",
         ),
         click.option(
             "--format",
@@ -38,8 +38,8 @@ def columns_of(mapping: tuple[str, ...]) -> dict[str, str] | None:
     """Field -> column from what `--map` was given; None where it was not. Raises InputError for no pair."""
     columns = {}
     for pair in mapping:
-        column, equals, field = pair.rpartition("=")
+        field, equals, column = pair.partition("=")
         if not (column and equals and field):
-            raise InputError("is not COLUMN=FIELD", where="--map", remedy="write --map question=text")
+            raise InputError("is not FIELD=COLUMN", where="--map", remedy="write --map text=question")
         columns[field] = column
     return columns or None
