@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .check import check as check_prompts
-from .check import uncovered_terms
+from .check import check_prompts, uncovered_terms
 from .format import READERS, Reading, load, read, write
 from .packs import DOMAINS, Calibration, Pack, Word, load_pack, load_system_prompts, load_vocabulary
 

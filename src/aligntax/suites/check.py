@@ -18,7 +18,7 @@ States = Callable[[str, Fact], bool]
 """Whether a text states a fact: what the measurement itself uses (`aligntax.twins.facts_in`)."""
 
 
-def check(
+def check_prompts(
     reading: Reading,
     states: States,
     *,
