@@ -11,7 +11,7 @@ from scipy import stats
 
 from aligntax.errors import InputError
 from aligntax.estimate.comparison import MEASURES, Side, compare, split
-from aligntax.label.plan import allocate_rest, plan
+from aligntax.label.planning import allocate_rest, plan
 from aligntax.stats.difference import mover, tango
 from aligntax.types import Estimate, Kind
 from labels import NOW, answers, blocked, draw_of, frame, labelled_by, note, notes, skipped, stratum

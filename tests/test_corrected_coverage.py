@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from aligntax.estimate import corrected
-from aligntax.label.plan import allocate_rest, plan
+from aligntax.label.planning import allocate_rest, plan
 from labels import NOW, biased_log, labelled_by
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aligntax.estimate import calibration, corrected, recalibrate
-from aligntax.label.plan import plan
+from aligntax.label.planning import plan
 from labels import NOW, answers, biased_log, draw_of, frame, labelled_by, notes, stratum
 
 

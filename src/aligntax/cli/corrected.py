@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__, campaign
 from ..estimate import Survey, survey
-from ..estimate.corrected import Population
+from ..estimate.correction import Population
 from .result import default_slices
 
 if TYPE_CHECKING:

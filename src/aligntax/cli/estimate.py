@@ -11,7 +11,7 @@ from .by import by_option
 from .where import store_option
 
 if TYPE_CHECKING:
-    from ..estimate.corrected import Population
+    from ..estimate.correction import Population
 
 
 @click.command("estimate", short_help="Rates corrected by labels, with intervals.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .agreement import agreement, confusion, known_accuracy
-from .audit import audit
+from .agreeing import agreement, confusion, known_accuracy
 from .clearest import examples
 from .comparison import MEASURES, Side, compare, split
-from .corrected import corrected, spread
+from .correction import corrected, spread
+from .lowest import audit
 from .rates import slice_columns, summarise
-from .recalibrate import calibration, recalibrate
+from .recalibration import calibration, recalibrate
 from .targets import DOMAINS, TARGETS
 from .whole import Survey, survey
 

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..label.plan import assign
+from ..label.planning import assign
 from ..stats.allocation import strata_edges
 from ..types import KIND_THRESHOLD, PROVIDER_BLOCKED, Draw, Kind, Label, Outcome
 from .rates import slice_columns

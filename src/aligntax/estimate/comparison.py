@@ -16,7 +16,7 @@ import polars as pl
 from ..errors import InputError
 from ..stats.difference import mover
 from ..types import CONTENT_COLUMNS, Annotation, Draw, Estimate
-from .corrected import corrected
+from .correction import corrected
 from .families import CALLS, families, pairs
 from .measures import FEWEST, Measured, calls_on_pairs, hedge_densities, lengths
 from .rates import slice_columns

@@ -10,10 +10,10 @@ import polars as pl
 from ..label.population import slice_key
 from ..label.settle import disagreements
 from ..types import Annotation, Draw
-from .agreement import agreement, known_accuracy
-from .audit import audit
-from .corrected import Population, corrected, spread
-from .recalibrate import calibration
+from .agreeing import agreement, known_accuracy
+from .correction import Population, corrected, spread
+from .lowest import audit
+from .recalibration import calibration
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

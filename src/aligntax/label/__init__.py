@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .known import disguised
-from .plan import allocate_rest, assign, fingerprint, plan, planned, second_label, texts
+from .planning import allocate_rest, assign, fingerprint, plan, planned, second_label, texts
 
 __all__ = [
     "allocate_rest",

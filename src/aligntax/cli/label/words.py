@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...estimate.agreement import ENOUGH_ITEMS
+from ...estimate.agreeing import ENOUGH_ITEMS
 from ...types import Draw
 from ..summary import percent, plural
 from ..terminal import clean, console, cut_middle

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..label.settle import alone
 from ..types import Annotation, Draw
-from .agreement import withheld_axes
+from .agreeing import withheld_axes
 from .cells import Cells, cells
 from .counting import category_counts, counting, tally
 from .ends import Care, interval_ends
