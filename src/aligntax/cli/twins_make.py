@@ -94,8 +94,10 @@ def _prompts(source: str) -> list[Prompt]:
             prompts = _logged(source)
         except InputError:
             raise error from None
-    # A log may hold a request many times; twins of it would be the same family again and again.
-    return list({prompt.text: prompt for prompt in reversed(prompts)}.values())[::-1] if prompts else []
+    distinct: dict[str, Prompt] = {}
+    for prompt in prompts:  # a log holds a request many times: its twins would be one family again and again
+        distinct.setdefault(prompt.text, prompt)
+    return list(distinct.values())
 
 
 def _logged(source: str) -> list[Prompt]:
