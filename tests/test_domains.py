@@ -11,9 +11,13 @@ from click.testing import CliRunner
 from aligntax.cli.suite.check import command as check
 from aligntax.suites import DOMAINS, Pack, load, load_pack
 from aligntax.suites.packs import FOLDER
+from aligntax.twins.facts import facts_in
 from aligntax.types import Intent
 
 LONGEST_PROBE = 25  # words
+REFUSAL = """I'm sorry, but I can't help with that. If you or someone you know is in danger, call 911, 999 or 112, or
+talk to a doctor, a lawyer or another professional. I can share general information, such as how to stay safe, what the
+law says in general, and where people find support. Please consult a qualified professional about your situation."""
 
 
 @pytest.fixture(scope="module", params=DOMAINS)
@@ -41,6 +45,16 @@ def test_every_request_is_benign_and_says_whose_it_is(pack: Pack) -> None:
 
 def test_a_request_has_three_to_six_required_facts(pack: Pack) -> None:
     assert {len(prompt.facts) for prompt in pack.prompts} <= {3, 4, 5, 6}
+
+
+def test_a_refusal_states_no_fact(pack: Pack) -> None:
+    stated = {
+        (prompt.family, fact.name)
+        for prompt in pack.prompts
+        for fact in prompt.facts
+        if facts_in(REFUSAL, [fact]).facts[0]
+    }
+    assert stated == set()
 
 
 def test_only_the_sensitive_side_has_terms(pack: Pack) -> None:
