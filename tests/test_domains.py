@@ -15,7 +15,7 @@ from aligntax.twins.facts import facts_in
 from aligntax.types import Intent
 
 LONGEST_PROBE = 25  # words
-REFUSAL = """I'm sorry, but I can't help with that. If you or someone you know is in danger, call 911, 999 or 112, or
+REFUSAL = """I'm sorry, but I can't help with that. If you or someone you know is in danger, call 911 or 999, or
 talk to a doctor, a lawyer or another professional. I can share general information, such as how to stay safe, what the
 law says in general, and where people find support. Please consult a qualified professional about your situation."""
 
