@@ -27,6 +27,7 @@ COMMANDS = {
     "label": "aligntax.cli.label:command",
     "estimate": "aligntax.cli.estimate:command",
     "compare": "aligntax.cli.compare:command",
+    "triggers": "aligntax.cli.triggers:command",
     "gate": "aligntax.cli.gate:command",
     "report": "aligntax.cli.report:command",
     "twins": "aligntax.cli.twins:command",
