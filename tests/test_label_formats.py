@@ -450,6 +450,26 @@ def test_labels_filled_into_the_tasks_come_back(tmp_path: Path) -> None:
     assert (label.exchange, label.answered, label.kinds) == (ITEM.exchange, "part", (Kind.SOFT_REFUSAL,))
 
 
+def test_who_names_kinds_saw_none_where_the_cell_is_empty(written: Write) -> None:
+    reading = read_annotations(
+        written(
+            "id,annotator,answered,kinds\na,anna,full,\nb,anna,none,hard_refusal\nc,anna,,\nd,ben,full,\n"
+        )
+    )
+    kinds = {label.exchange: label.kinds for label in reading.annotations}
+    assert kinds == {"a": (), "b": (Kind.HARD_REFUSAL,), "d": None}  # nobody asked ben for kinds
+
+
+def test_an_empty_cell_of_a_file_that_we_wrote_means_not_asked(tmp_path: Path) -> None:
+    labels = [
+        Annotation(exchange="a", annotator="anna", answered=Answered.FULL),
+        Annotation(exchange="b", annotator="anna", answered=Answered.NONE, kinds=(Kind.HARD_REFUSAL,)),
+    ]
+    for file_format in FORMATS:
+        write_annotations(tmp_path / file_format, labels, format=file_format)
+        assert list(read_annotations(tmp_path / file_format).annotations) == labels
+
+
 def test_label_studio_s_configuration_offers_the_codebook() -> None:
     view = ElementTree.fromstring(label_studio_config())
     offered = {

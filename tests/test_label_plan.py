@@ -212,6 +212,11 @@ def test_the_share_of_doubles_holds_for_every_front_of_every_stratum() -> None:
     assert not [item for item in drawn(scored(500), double_share=0)[1] if item.wanted > 1]
 
 
+def test_no_more_is_planted_than_the_log_calls_for() -> None:
+    _, items = drawn(scored(40), budget=10_000)
+    assert sum(item.known is not None for item in items) == 2  # 5 % of 40, not of the budget
+
+
 def test_known_items_look_like_the_others() -> None:
     draw, items = drawn(scored(2000), by=["use_case"])
     known = [item for item in items if item.known]
@@ -417,7 +422,7 @@ SETTINGS = {
     "known": ({"known_share": 0.6}, "a known share of 0.6"),
     "column": ({"by": ["team"]}, "no column team"),
     "too many": ({"by": ["response"]}, r"makes \d+ slices.*50 at most"),
-    "too few": ({"by": ["use_case"], "budget": 12}, r"too small for 4 labels.*raise the budget to 36"),
+    "too few": ({"by": ["use_case"], "budget": 12}, r"too small: 4 labels.*raise the budget to 36"),
     "slope": ({"recalibration": {"[]": (-1.0, 0.0)}}, "recalibrate nothing"),
 }
 

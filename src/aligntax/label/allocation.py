@@ -126,7 +126,6 @@ def _refuse_budget(strata: Sequence[Stratum]) -> None:
     slices = [[min(stratum.size, AT_LEAST) for _, stratum in rows] for _, rows in _by_slice(strata)]
     needed = len(slices) * max(sum(least) for least in slices)
     raise InputError(
-        f"the budget is too small for {AT_LEAST} labels in each of {sum(map(len, slices))} strata of "
-        f"{len(slices)} slice{'s' * (len(slices) > 1)}",
+        f"the budget is too small: {AT_LEAST} labels in each stratum of each slice are the least",
         remedy=f"raise the budget to {needed}, or slice less",
     )

@@ -44,14 +44,15 @@ def load_known() -> tuple[Known, ...]:
 def known_items(
     draw: Draw, use_cases: Sequence[str | None], share: float, pilot_end: float, random: np.random.Generator
 ) -> list[Item]:
-    """`share` of the budget as planted items, anywhere in the queue: at least 2 from a budget of 30 on, 30 at most.
+    """`share` of what is asked for as planted items, anywhere in the queue: at least 2 of 30 asked on, 30 at most.
 
     Their ids look like those of a log, and each has the use case of an exchange that was drawn. `pilot_end` is the
     position at which the pilot ends.
     """
     known = load_known()
-    count = round(share * draw.budget)
-    if share and draw.budget >= _LEAST_BUDGET:
+    asked = min(draw.budget, sum(stratum.size for stratum in draw.strata))
+    count = round(share * asked)
+    if share and asked >= _LEAST_BUDGET:
         count = max(count, _LEAST)
     chosen = random.permutation(len(known))[:count]
     items = []

@@ -165,7 +165,8 @@ def _notes(draw: Draw, asked: int) -> Iterator[str]:
     pilot = _pilot(draw)
     if draw.phase == "pilot" and pilot < asked:
         yield (
-            f"The first {pilot:,} are a pilot; after it the other {asked - pilot:,} are drawn where they tell most."
+            f"The first {pilot:,} are a pilot; after it the other {asked - pilot:,} "
+            f"{'is' if asked - pilot == 1 else 'are'} drawn where they tell most."
         )
     hours = asked * (1 + draw.double_share) * SECONDS_EACH / 3600
     work = f"{hours:.1f} hours" if hours >= 1 else plural(max(round(hours * 60), 1), "minute")

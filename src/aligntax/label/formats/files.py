@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +70,7 @@ def read_annotations(path: str | Path, *, format: str = "auto", annotator: str |
     is_json = format != "csv" and (format != "auto" or text.lstrip().startswith(("{", "[")))
     annotations: dict[tuple[str, str, bool], tuple[int, Annotation]] = {}
     problems: list[Problem] = []
+    silent: set[tuple[str, str, bool]] = set()  # labels whose row says nothing of kinds
     blank = 0
     for line, row in _json_rows(text, format, where) if is_json else read_table(text, where):
         found = _labelled(row, annotator)
@@ -83,9 +84,10 @@ def read_annotations(path: str | Path, *, format: str = "auto", annotator: str |
             if former != line or annotations[key][1] is not found:
                 reason = f"labels the same exchange by the same person as line {former}: keep one of the two"
                 problems.append(Problem(file=where, line=line, reason=reason))
-    return Reading(
-        annotations=tuple(found for _, found in annotations.values()), problems=tuple(problems), blank=blank
-    )
+            elif found.kinds is None and isinstance(row, Mapping) and "adjudicated" not in row:
+                silent.add(key)
+    labels = {key: found for key, (_, found) in annotations.items()}
+    return Reading(annotations=tuple(_kinds_filled_in(labels, silent)), problems=tuple(problems), blank=blank)
 
 
 def write_annotations(path: str | Path, annotations: Iterable[Annotation], *, format: str) -> None:
@@ -161,6 +163,20 @@ def _labelled(row: Row, annotator: str | None) -> Annotation | BadRow | None:
         return annotation_of(row, annotator)
     except BadRow as bad:
         return bad
+
+
+def _kinds_filled_in(
+    labels: Mapping[tuple[str, str, bool], Annotation], silent: Collection[tuple[str, str, bool]]
+) -> Iterator[Annotation]:
+    """The labels, with no kinds in place of nothing where somebody named kinds in other rows.
+
+    People leave the cell of a full answer empty. Were that read as not asked, kinds would be counted among the answers
+    that have one alone. Files that we wrote, which say `adjudicated`, mean what they leave empty.
+    """
+    name_kinds = {found.annotator for found in labels.values() if found.kinds}
+    for key, found in labels.items():
+        none_seen = key in silent and found.annotator in name_kinds and found.answered is not None
+        yield msgspec.structs.replace(found, kinds=()) if none_seen else found
 
 
 def _json_rows(text: str, format: str, where: str) -> Iterator[tuple[int, Row]]:
