@@ -278,6 +278,18 @@ def test_sides_that_cannot_be_are_one_clear_line(sample, here, arguments, messag
     assert "Traceback" not in result.stderr
 
 
+def test_labels_of_another_state_of_the_file_are_named(sample, here):
+    pl.read_parquet(sample / "v.parquet").head(300).write_parquet("fewer.parquet")
+    sides = ("fewer.parquet", "--base", "model=northwind-2", "--aligned", "model=northwind-3")
+    said = words(compare(*sides, "--store", sample / "labels.db"))
+    assert "200 exchanges labelled) was made from verdicts when it held 361 exchanges" in said
+    (line,) = document(*sides, "--store", sample / "labels.db")["other_states"]
+    assert line.endswith("Its labels speak of that state alone.")
+    assert "of that state" not in words(
+        compare(sample / "v.parquet", *sides[1:], "--store", sample / "labels.db")
+    )
+
+
 def test_names_from_the_log_cannot_steer_the_terminal(here):
     rows = [
         {"prompt": f"q{at}", "response": ANSWER, "model": f"m\x1b[2J{at % 2}", "use_case": "law\x1b]0;x\x07"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -315,6 +316,25 @@ def test_a_decision_names_what_it_came_from(folder: Path) -> None:
     assert inputs["candidate"]["draw"]["id"] == draw.id
     assert inputs["candidate"]["draw"]["fingerprint"] == draw.fingerprint
     assert inputs["versions"]["aligntax"] == aligntax.__version__
+
+
+def test_labels_of_another_state_of_the_file_are_named(folder: Path) -> None:
+    pl.read_parquet(folder / "v.parquet").head(300).write_parquet(folder / "fewer.parquet")
+    options = ("--config", agreed(folder, FAILS), "--store", folder / "labels.db")
+    printed = " ".join(run("gate", folder / "fewer.parquet", *options).stdout.split())
+    assert "was made from v.parquet when it held 361 exchanges" in printed
+    assert "of that state alone" not in run("gate", folder / "v.parquet", *options).stdout
+
+
+def test_planted_items_are_no_labels_that_a_decision_rests_on(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    before = document(tmp_path / "copy", FAILS)["inputs"]["candidate"]["labels"]
+    with Store.open(tmp_path / "copy" / "labels.db") as store:
+        (draw,) = store.draws()
+        planted = next(item for item in store.items(draw.id) if item.known)
+        note = Annotation(exchange=planted.exchange, annotator="anna", answered=Answered.FULL, time=NOW)
+        campaign.record(store, draw.id, note)
+    assert document(tmp_path / "copy", FAILS)["inputs"]["candidate"]["labels"] == before
 
 
 def test_the_id_of_a_decision_is_the_hash_of_its_content(folder: Path) -> None:

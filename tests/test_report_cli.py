@@ -140,6 +140,16 @@ def test_labels_of_other_verdicts_are_not_taken(folder):
     assert not sections(report(folder / "other.parquet", "--store", "labels.db")) & NEW
 
 
+def test_labels_of_another_state_of_the_file_are_named(folder):
+    pl.read_parquet("v.parquet").head(200).write_parquet("other.parquet")
+    said = run("report", "other.parquet", "--out", "page.html", "--store", "labels.db").output
+    assert "UNCORRECTED: draw" in said
+    assert "Its labels speak of that state alone." in said
+    assert (
+        "UNCORRECTED" not in run("report", "v.parquet", "--out", "page.html", "--store", "labels.db").output
+    )
+
+
 def test_a_draw_without_labels_waits_on_the_page(folder):
     with Store.open("empty.db") as store:
         campaign.start(store, scan_verdicts(folder / "v.parquet"), by=("model",), budget=60, seed=1)

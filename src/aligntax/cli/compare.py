@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,30 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InputError
-from .where import open_store, store_option
+from .by import conditions, models_of, names
+from .where import labels_if_any, labels_of, store_option
 
 if TYPE_CHECKING:
     import polars as pl
 
     from ..estimate.comparison import Side
     from ..store import Store
-    from ..types import Annotation, Draw
     from .deltas import Compared
 
 _VERDICTS = click.Path(dir_okay=False, path_type=Path)
 _LISTED = 8
-
-
-def _conditions(_ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    for name, _, value in pairs:
-        if not name or not value:
-            raise click.BadParameter("write NAME=VALUE, such as model=northwind-2", param=parameter)
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _names(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 @click.command("compare", short_help="What one model, version or week does otherwise than another.")
@@ -42,7 +29,7 @@ def _names(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 @click.option(
     "--base",
     multiple=True,
-    callback=_conditions,
+    callback=conditions,
     metavar="NAME=VALUE",
     help="Which exchanges are the base: model=northwind-2, use_case=..., week=2026-W10, tags.KEY=... May be "
     "repeated; then all must hold.",
@@ -50,13 +37,13 @@ def _names(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 @click.option(
     "--aligned",
     multiple=True,
-    callback=_conditions,
+    callback=conditions,
     metavar="NAME=VALUE",
     help="Which exchanges are compared with the base.",
 )
 @click.option(
     "--by",
-    callback=_names,
+    callback=names,
     default="",
     metavar="NAMES",
     help="Compare within each slice too, such as use_case.",
@@ -89,12 +76,15 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     from ..estimate.comparison import compare
     from .deltas import Compared, to_json
 
-    with _store(where) as store:
+    files = (verdicts, other or verdicts)
+    with labels_if_any(where) as store:
         first, second = _sides(store, verdicts, other, base, aligned)
+        former = _former(store, files, (first, second))
     result = Compared(
         base=first,
         aligned=second,
-        files=(verdicts, other or verdicts),
+        files=files,
+        former=former,
         level=level,
         by=by,
         total=compare(first, second, level=level),
@@ -117,17 +107,6 @@ def _print(result: Compared) -> None:
     click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()), color=True)
 
 
-def _store(where: str | None) -> contextlib.AbstractContextManager[Store | None]:
-    """The store with the labels; none where nobody has made one: comparing leaves no trace."""
-    from ..config import find_config
-    from ..store.database import DEFAULT
-
-    config = find_config() if where is None else None
-    if where is None and not (config and config.store) and not Path(DEFAULT).exists():
-        return contextlib.nullcontext()
-    return open_store(where)
-
-
 def _sides(
     store: Store | None,
     verdicts: Path,
@@ -148,26 +127,32 @@ def _sides(
         )
     if not (base and aligned):
         raise _unchosen(first)
-    draw, annotations = _labels(store, first)
+    draw, annotations = labels_of(store, first)
     return split(first, base, aligned, draw=draw, annotations=annotations)
+
+
+def _former(store: Store | None, files: tuple[Path, Path], sides: tuple[Side, Side]) -> tuple[str, ...]:
+    """What to say of labels that belong to another state of these files."""
+    from ..verdict_file import scan_verdicts
+    from .former import former_labels
+
+    said = (
+        former_labels(store, scan_verdicts(file), side.annotations, source=file.name)
+        for file, side in zip(files, sides, strict=True)
+    )
+    return tuple(dict.fromkeys(filter(None, said)))
 
 
 def _side(store: Store | None, name: str, verdicts: pl.LazyFrame, where: Mapping[str, str]) -> Side:
     from ..estimate.comparison import Side
 
-    draw, annotations = _labels(store, verdicts)
+    draw, annotations = labels_of(store, verdicts)
     return Side(name=name, verdicts=verdicts, draw=draw, annotations=annotations, where=where)
-
-
-def _labels(store: Store | None, verdicts: pl.LazyFrame) -> tuple[Draw | None, list[Annotation]]:
-    from ..campaign import load
-
-    return load(store, verdicts) if store else (None, [])
 
 
 def _names_of(*sides: tuple[Path, pl.LazyFrame, Mapping[str, str]]) -> list[str]:
     """What the sides are called: by what was asked for, else by their only model, else by their file."""
-    models = [_models(verdicts) for _, verdicts, _ in sides]
+    models = [models_of(verdicts) for _, verdicts, _ in sides]
     told_apart = all(len(found) == 1 for found in models) and models[0] != models[1]
     names = [
         " · ".join(where.values()) or (found[0] if told_apart else path.stem)
@@ -176,18 +161,9 @@ def _names_of(*sides: tuple[Path, pl.LazyFrame, Mapping[str, str]]) -> list[str]
     return names if names[0] != names[1] else [str(path) for path, *_ in sides]
 
 
-def _models(verdicts: pl.LazyFrame) -> list[str]:
-    from ..estimate import slice_columns
-
-    (model,) = slice_columns(["model"], verdicts.collect_schema())
-    return (
-        verdicts.select(model.unique().sort()).collect(engine="streaming").to_series().drop_nulls().to_list()
-    )
-
-
 def _unchosen(verdicts: pl.LazyFrame) -> InputError:
     """One file and no sides: shows how to choose them, in names of this file."""
-    models = _models(verdicts)
+    models = models_of(verdicts)
     pair = (models[0], models[1]) if len(models) > 1 else ("northwind-2", "northwind-3")
     there = f"; models here: {', '.join(models[:_LISTED])}" if models else ""
     return InputError(

@@ -13,6 +13,7 @@ from .. import __version__, campaign
 from ..estimate import Survey, survey
 from ..estimate.correction import Population
 from .result import default_slices
+from .where import labels_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,7 +42,7 @@ def estimates(
     random_sample: bool,
 ) -> Estimated:
     """All that the labels of these verdicts say; `by` is by default what the draw was sliced by."""
-    draw, annotations = campaign.load(store, verdicts) if store else (None, [])
+    draw, annotations = labels_of(store, verdicts)
     if by is None:
         by = draw.by if draw else default_slices(verdicts)
     found = survey(

@@ -13,6 +13,7 @@ from rich.text import Text
 from .. import __version__
 from ..estimate import Survey
 from .corrected import Estimated
+from .former import former_words
 from .label.words import (
     agreement_words,
     fitted,
@@ -321,19 +322,11 @@ def _notes(estimated: Estimated) -> Iterator[str]:
     other, found = estimated.other, estimated.survey
     if other is None:
         return
-    name, now = clean(estimated.source), _row(found.total, "not_complete")["n"]
-    then, draw = other.draw.population, other.draw
-    yield (
-        f"draw {draw.id[:8]} ({plural(other.labelled, 'exchange')} labelled) was made from {clean(draw.source) or 'verdicts'} "
-        + (
-            f"when it held {plural(then, 'exchange')} that can be labelled; {name} now holds {now:,}, and "
-            if then != now
-            else f"as {clean(draw.detector)} had judged it; it has been judged by {clean(estimated.detector)} since, and "
-            if draw.detector != estimated.detector
-            else f"as it was then; {name} has other exchanges or scores now, and "
-        )
-        + f"{other.present:,} of the {plural(sum(s.labels for s in draw.strata), 'exchange')} drawn are in it. "
-        "Its labels speak of that state alone."
+    yield former_words(
+        other,
+        source=estimated.source,
+        exchanges=_row(found.total, "not_complete")["n"],
+        detector=estimated.detector,
     )
 
 

@@ -43,6 +43,7 @@ class Compared:
     base: Side
     aligned: Side
     files: tuple[Path, Path]
+    former: tuple[str, ...] = ()  # sentences: labels that belong to another state of these files
     level: float
     by: tuple[str, ...]
     total: pl.DataFrame
@@ -106,6 +107,7 @@ def to_json(result: Compared) -> str:
         "by": list(result.by),
         "base": _side(result.base, result.files[0]),
         "aligned": _side(result.aligned, result.files[1]),
+        "other_states": list(result.former),
         "total": result.total.to_dicts(),
         "slices": [] if result.slices is None else result.slices.to_dicts(),
     }
@@ -274,6 +276,7 @@ def _notes(result: Compared) -> Iterator[str]:
         missing = round(compared * (1 - result.level))
         chance = f": of so many, about {missing} may miss by chance" if missing else ""
         yield f"{plural(compared, 'interval')}, each at {_sure(result.level)} by itself{chance}."
+    yield from (f"{line[0].upper()}{line[1:]}" for line in result.former)
     if row is not None and row["corrected"] is False and row["method"].startswith(_STAMP):
         yield from _how_to_label(result)
 

@@ -12,15 +12,18 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from .. import __version__, campaign
+from .. import __version__
 from ..config import Config, config_file, measured, read_config
 from ..errors import InputError
-from ..estimate import corrected, slice_columns
+from ..estimate import corrected
 from ..floor import Decision, gate, levels, rules_of
 from ..store import Store
 from ..types import Annotation, Draw
 from ..verdict_file import scan_verdicts
+from .by import models_of
 from .corrected import sha256
+from .former import former_labels
+from .where import labels_of, without_planted
 
 _NAMES_SHOWN = 10
 
@@ -89,6 +92,7 @@ class _Side:
     inputs: Mapping[str, Any]
     models: tuple[str, ...]  # those that were put together, where no one model was named
     draw: Draw | None
+    former: str | None  # of labels that belong to another state of the file
 
 
 def _agreed(path: Path | None) -> tuple[Config, Path, str]:
@@ -104,7 +108,7 @@ def _agreed(path: Path | None) -> tuple[Config, Path, str]:
 
 def _side(store: Store, agreed: Config, path: Path, model: str | None) -> _Side:
     verdicts = scan_verdicts(path)
-    draw, labels = campaign.load(store, verdicts)
+    draw, labels = labels_of(store, verdicts)
     by = ["use_case"] if model is None else ["use_case", "model"]
     targets = list(dict.fromkeys(measured(rule.target)[0] for rule in rules_of(agreed)))
     rows: list[Mapping[str, Any]] = []
@@ -113,9 +117,10 @@ def _side(store: Store, agreed: Config, path: Path, model: str | None) -> _Side:
         rows += table.to_dicts() if model is None else _of_model(table, model, path)
     return _Side(
         rows=rows,
-        inputs=_inputs(path, verdicts, draw, labels, model),
-        models=_models(verdicts) if model is None else (),
+        inputs=_inputs(path, verdicts, draw, without_planted(store, draw, labels), model),
+        models=models_of(verdicts) if model is None else (),
         draw=draw,
+        former=former_labels(store, verdicts, labels, source=path.name),
     )
 
 
@@ -163,13 +168,6 @@ def _detectors(verdicts: pl.LazyFrame) -> list[str]:
     return sorted(names.drop_nulls())
 
 
-def _models(verdicts: pl.LazyFrame) -> tuple[str, ...]:
-    """Names of the models in a file; none where the log names none."""
-    (model,) = slice_columns(["model"], verdicts.collect_schema())
-    names = verdicts.select(model.unique()).collect(engine="streaming")["model"]
-    return tuple(str(name) for name in names.drop_nulls().sort())
-
-
 def _named(record: dict[str, Any]) -> dict[str, Any]:
     content = msgspec.json.encode(record, order="sorted")
     return {"id": hashlib.sha256(content).hexdigest()[:16], **record}
@@ -184,6 +182,8 @@ def _notes(candidate: _Side, base: _Side | None, decision: Decision) -> Iterable
             listed = ", ".join(side.models[:_NAMES_SHOWN])
             option = "--base" if name else "--model"
             yield f"{name}{len(side.models)} models together: {listed}; {option} takes one"
+        if side.former:
+            yield f"{name}{side.former}"
         if side.draw is None:
             yield f"{name}nobody has planned labels for these verdicts: aligntax label plan"
         elif side.draw.phase != "whole":

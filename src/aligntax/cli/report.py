@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .by import by_option
-from .where import open_store, store_option
+from .by import by_option, conditions
+from .where import labels_if_any, labels_of, store_option, without_planted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
     from ..report import Comparison, Gated
     from ..store import Store
     from ..types import Annotation, Draw
-
-
-def _conditions(_ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    for name, _, value in pairs:
-        if not name or not value:
-            raise click.BadParameter("write NAME=VALUE, such as model=northwind-2", param=parameter)
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 @click.command("report", short_help="Write the HTML page of verdicts that scan has kept.")
@@ -43,24 +34,38 @@ def _conditions(_ctx: click.Context, parameter: click.Parameter, values: tuple[s
 @click.option(
     "--base",
     multiple=True,
-    callback=_conditions,
+    callback=conditions,
     metavar="NAME=VALUE",
     help="Compare: which exchanges are the base, as for aligntax compare.  [default: the earlier of two models]",
 )
 @click.option(
     "--aligned",
     multiple=True,
-    callback=_conditions,
+    callback=conditions,
     metavar="NAME=VALUE",
     help="Compare: which exchanges are held against the base.",
 )
+@click.option(
+    "--tax",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What aligntax twins ... --json has printed: a section about the tax.",
+)
+@click.option(
+    "--triggers",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What aligntax triggers ... --json has printed: a section about trigger words.",
+)
 @store_option
-def command(
+def command(  # noqa: PLR0913, PLR0917 - each is one option
     verdicts: Path,
     out: Path,
     by: tuple[str, ...] | None,
     base: dict[str, str],
     aligned: dict[str, str],
+    tax: Path | None,
+    triggers: Path | None,
     where: str | None,
 ) -> None:
     """Write an HTML page from VERDICTS, a file that `aligntax scan -o` has written.
@@ -73,15 +78,17 @@ def command(
         raise click.UsageError("a comparison needs both sides: --base NAME=VALUE --aligned NAME=VALUE")
     from ..report import write_report
     from ..verdict_file import scan_verdicts
+    from .former import former_labels
     from .result import default_slices
     from .terminal import clean
 
     frame = scan_verdicts(verdicts)
     names = default_slices(frame) if by is None else by
-    with _store(where) as store:
-        draw, annotations = _labels(store, frame)
+    with labels_if_any(where) as store:
+        draw, annotations = labels_of(store, frame)
         survey = _survey(store, frame, draw, annotations, names)
-        decision = _decision(store, verdicts, annotations)
+        decision = _decision(store, verdicts, without_planted(store, draw, annotations))
+        former = former_labels(store, frame, annotations, source=verdicts.name)
     sides = (base, aligned) if base else _two_models(frame, names) if annotations else None
     write_report(
         frame,
@@ -91,25 +98,12 @@ def command(
         survey=survey,
         comparison=_comparison(frame, draw, annotations, sides, names) if sides else None,
         decision=decision,
+        tax=tax,
+        triggers=triggers,
     )
     click.echo(f"{clean(str(out))}: open it in a browser")
-
-
-def _store(where: str | None) -> contextlib.AbstractContextManager[Store | None]:
-    """The store with the labels; none where nobody has made one: a report leaves no trace."""
-    from ..config import find_config
-    from ..store.database import DEFAULT
-
-    config = find_config() if where is None else None
-    if where is None and not (config and config.store) and not Path(DEFAULT).exists():
-        return contextlib.nullcontext()
-    return open_store(where)
-
-
-def _labels(store: Store | None, verdicts: pl.LazyFrame) -> tuple[Draw | None, list[Annotation]]:
-    from ..campaign import load
-
-    return load(store, verdicts) if store else (None, [])
+    if former:
+        click.echo(f"UNCORRECTED: {former}", err=True)
 
 
 def _survey(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,10 @@ import click
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ..store import Store
+    from ..types import Annotation, Draw
 
 store_option: Callable[[Any], Any] = click.option(
     "--store",
@@ -49,6 +52,23 @@ def labels_if_any(where: str | None) -> contextlib.AbstractContextManager[Store 
     if where is not None:
         raise InputError("there is no store", where=place, remedy="correct --store, or leave it out")
     return contextlib.nullcontext()
+
+
+def labels_of(store: Store | None, verdicts: pl.LazyFrame) -> tuple[Draw | None, list[Annotation]]:
+    """The draw of exactly these verdicts and its labels; nothing where there is no store."""
+    from ..campaign import load
+
+    return load(store, verdicts) if store else (None, [])
+
+
+def without_planted(
+    store: Store | None, draw: Draw | None, annotations: Sequence[Annotation]
+) -> list[Annotation]:
+    """The labels of the log's own exchanges, on which every rate rests."""
+    from ..campaign import known_labels
+
+    planted = {known.exchange for known in known_labels(store, draw)} if store and draw else set()
+    return [label for label in annotations if label.exchange not in planted]
 
 
 def _place(where: str | None) -> str:
