@@ -94,7 +94,7 @@ def test_more_words_than_fit_are_sampled_and_counted() -> None:
     frame = log(filler(random, 2000), [0] * 2000).with_columns(y=pl.lit(0.0))
     found = read_prompts(frame.lazy(), most_tokens=9000)
     assert len(found.words) <= 9000
-    assert found.left_out["sampled"] + int(found.exchanges.sum()) == 2000
+    assert found.left_out["beyond what fits in memory"] + int(found.exchanges.sum()) == 2000
     assert 300 < len(found.ids) < 800
 
 

@@ -20,7 +20,7 @@ from ..estimate import slice_columns
 LONGEST = 20_000
 """Characters of a prompt that are read, from its start."""
 MOST_WORDS = 2_000
-_MOST_TOKENS = 120_000_000  # words of all prompts: 4 bytes each
+_MOST_TOKENS = 36_000_000  # words of all prompts; counting them takes up to 2 GB
 _BATCH = 32_768
 
 _CJK = r"\p{Han}\p{Hiragana}\p{Katakana}"
@@ -103,7 +103,7 @@ class _Reader:
         self._new: list[pl.DataFrame] = []
         self._parts: list[dict[str, Any]] = []
         self._tokens, self._halvings = 0, 0
-        self._left_out = {"without words": 0, "without a verdict": 0, "sampled": 0}
+        self._left_out = {"without words": 0, "without a verdict": 0, "beyond what fits in memory": 0}
 
     def take(self, batch: pl.DataFrame) -> None:
         before = batch.height
@@ -159,7 +159,7 @@ class _Reader:
         if not self._halvings:
             return batch
         kept = batch.filter(_drawn(batch["id"], self._halvings))
-        self._left_out["sampled"] += batch.height - kept.height
+        self._left_out["beyond what fits in memory"] += batch.height - kept.height
         return kept
 
     def _halve(self) -> None:
@@ -170,7 +170,7 @@ class _Reader:
             drawn = _drawn(frame["id"], self._halvings)
             rows = np.flatnonzero(drawn.to_numpy())
             first = np.concatenate([[0], np.cumsum(lengths)])
-            self._left_out["sampled"] += int(frame.filter(~drawn)["exchanges"].sum())
+            self._left_out["beyond what fits in memory"] += int(frame.filter(~drawn)["exchanges"].sum())
             words = _taken(part["words"], first, rows)
             self._parts.append({"frame": frame.filter(drawn), "words": words, "lengths": lengths[rows]})
             self._tokens += len(words)
