@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -12,15 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aligntax.client import parse_name
 from aligntax.config import (
     CONFIG_NAME,
+    ROLES,
     TARGETS,
     Config,
+    ModelEntry,
+    ModelPrice,
     config_file,
     find_config,
+    key_of,
     measured,
     parse_config,
     read_config,
+    read_env,
     schema_text,
 )
 from aligntax.errors import InputError
@@ -145,6 +152,21 @@ def test_a_percentage_without_its_sign_is_understood_and_not_guessed() -> None:
         ("version: 1\ndefaults: &d {}\nuse_cases:\n  a: {<<: *d}\n", 4, "use_cases.a", "under defaults:"),
         ("version: 1\nuse_cases:\n  a: !!python/object/apply:os.system [x]\n", 3, "use_cases.a", "tags"),
         ("version: 1\nstore: !secret x\n", 2, "store", "tags"),
+        ("version: 1\nmodels:\n  a/b: {name: openai/x}\n", 3, "models.\"a/b\"", "provider/model goes under name"),
+        ("version: 1\nmodels:\n  a: {name: openai:x}\n  b c: {name: openai/x}\n", 4, 'models."b c"', "letters"),
+        ("version: 1\nmodels:\n  a: {}\n", 3, "models.a.name", "name: openai/MODEL"),
+        ("version: 1\nmodels:\n  a: openai/x\n", 3, "models.a", "key: value"),
+        ("version: 1\nmodels:\n  a: {name: judge}\n", 3, "models.a.name", "provider/model"),
+        ("version: 1\nmodels:\n  a:\n    name: openai/x\n    price: {input: 1}\n", 5, "models.a.price.output", "output: 10"),
+        ("version: 1\nmodels:\n  a:\n    name: openai/x\n    price: 2.5/10\n", 5, "models.a.price", "key: value"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, price: {input: -1, output: 1}}\n", 3, "models.a.price.input", "from 0"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, temperature: 1e999}\n", 3, "temperature", "number from 0, such as 0.7"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, max_tokens: 0}\n", 3, "max_tokens", "whole number from 1"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, max_tokens: 1.5}\n", 3, "max_tokens", "whole number from 1"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, requests_per_minute: 0}\n", 3, "requests_per_minute", "above 0"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, cache: yes}\n", 3, "models.a.cache", "true or false"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, max_token: 9}\n", 3, "models.a.max_token", "did you mean max_tokens?"),
+        ("version: 1\nmodels:\n  a: {name: openai/x, base_url: host/v1}\n", 3, "models.a.base_url", "http://"),
         ("version: 1\n---\nversion: 1\n", 2, "another document", ""),
         ("version: 1\nuse_cases: {a: {}\n", 3, "", ""),
         ("version: 1\nuse_cases:\n  ? [a]\n  : {}\n", 3, "use_cases", "a name before the colon"),
@@ -200,6 +222,126 @@ def test_names_of_use_cases_are_text_whatever_yaml_would_make_of_them(name: str)
 def test_a_section_whose_lines_are_all_comments_is_empty() -> None:
     found = config("version: 1\nuse_cases:\n  a:\n    # ceiling: {}\ndefaults:\n  ceiling:\n")
     assert found.use_cases["a"] == found.defaults
+
+
+def test_a_model_has_a_name_and_what_asking_it_takes() -> None:
+    text = """\
+version: 1
+models:
+  judge:
+    name: openai/x
+    base_url: http://127.0.0.1:8000/v1
+    price: {input: 2.50, output: 10}
+    requests_per_minute: 600
+    tokens_per_minute: 1e6
+    max_tokens: 300
+    temperature: 0
+    cache: true
+  plain: {name: 'fake:aligned'}
+"""
+    models = config(text).models
+    assert models["judge"] == ModelEntry(
+        name="openai/x",
+        base_url="http://127.0.0.1:8000/v1",
+        price=ModelPrice(input=2.5, output=10),
+        requests_per_minute=600,
+        tokens_per_minute=1_000_000,
+        max_tokens=300,
+        temperature=0,
+        cache=True,
+    )
+    assert models["plain"] == ModelEntry(name="fake:aligned")
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("openai/m", "OPENAI_API_KEY"),
+        ("openai:responses:m", "OPENAI_API_KEY"),
+        ("openai-responses/m", "OPENAI_API_KEY"),
+        ("anthropic/m", "ANTHROPIC_API_KEY"),
+        ("openai-api/my-vllm/m:8b", "MY_VLLM_API_KEY"),
+    ],
+)
+@pytest.mark.parametrize("field", ["api_key", "apiKey", "OPENAI_API_KEY", "token", "secret", "Authorization"])
+def test_a_key_in_the_file_is_refused_with_the_variable_it_belongs_in(
+    field: str, name: str, variable: str
+) -> None:
+    message = error(f"version: 1\nmodels:\n  judge:\n    {field}: sk-hidden\n    name: {name}\n")
+    assert message.startswith(f"{CONFIG_NAME}:4: models.judge.{field} would keep a key")
+    assert f"set {variable} in the environment" in message
+    assert "sk-hidden" not in message
+    assert parse_name(name, base_url="http://127.0.0.1:1").key_variable == variable
+
+
+@pytest.mark.parametrize(
+    "text", ["version: 1\napi_key: sk-hidden\n", "version: 1\nmodels:\n  api_key: sk-hidden\n"]
+)
+def test_a_key_is_refused_wherever_it_stands(text: str) -> None:
+    assert "OPENAI_API_KEY or ANTHROPIC_API_KEY" in error(text)
+    assert "sk-hidden" not in error(text)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:sk-hidden@host/v1", "sk-hidden", "http://", "ftp://sk-hidden/v1"]
+)
+def test_an_address_with_a_user_or_without_a_host_is_refused_and_not_shown(address: str) -> None:
+    message = error(f"version: 1\nmodels: {{judge: {{name: openai/x, base_url: '{address}'}}}}\n")
+    assert "models.judge.base_url" in message
+    assert "sk-hidden" not in message
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("KEY=abc", "abc"),
+        ("export KEY=abc", "abc"),
+        ("  KEY = abc  ", "abc"),
+        ("KEY='a b#c'  # mine", "a b#c"),
+        ('KEY="a b"', "a b"),
+        ("KEY=abc # mine", "abc"),
+        ("KEY=abc#def", "abc#def"),
+        ("KEY=a=b", "a=b"),
+        ("KEY=", ""),
+        ("KEY= # none yet", ""),
+        ("KEY=first\nKEY=last", "last"),
+        ("\ufeffKEY=abc\r\nOTHER=x\r\n", "abc"),
+        ("# KEY=abc", None),
+        ('KEY="abc', None),
+        ("KEY=two words", None),
+        ("KEY", None),
+        ("1KEY=abc", None),
+    ],
+)
+def test_an_env_file_has_a_key_a_line(tmp_path: Path, line: str, value: str | None) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(line.encode())
+    assert read_env(path).get("KEY") == value
+
+
+def test_an_env_file_that_is_absent_or_a_folder_has_no_keys(tmp_path: Path) -> None:
+    assert read_env(tmp_path / ".env") == {}
+    assert read_env(tmp_path) == {}
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_lines_after_them(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"A=\xff\xfe\nKEY=abc\n")
+    assert read_env(path)["KEY"] == "abc"
+
+
+def test_the_environment_wins_over_the_env_file_and_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("TEST_API_KEY=from-file\n")
+    monkeypatch.delenv("TEST_API_KEY", raising=False)
+    assert key_of("TEST_API_KEY") == "from-file"
+    assert "TEST_API_KEY" not in os.environ
+    monkeypatch.setenv("TEST_API_KEY", " ")
+    assert key_of("TEST_API_KEY") == "from-file"
+    monkeypatch.setenv("TEST_API_KEY", "mine")
+    assert key_of("TEST_API_KEY") is None
 
 
 def test_the_content_of_other_keys_is_not_shown() -> None:
@@ -278,6 +420,23 @@ def test_every_field_of_the_schema_is_described() -> None:
     assert [name for name, field in found if not field.get("description")] == []
 
 
+def test_the_schema_has_no_marks_of_ours() -> None:
+    assert "x-aligntax" not in schema_text()
+
+
+@pytest.mark.parametrize(
+    ("alias", "right"), [("judge", True), ("my.judge-2", True), ("a/b", False), ("a:b", False), ("", False)]
+)
+def test_the_schema_takes_the_aliases_that_the_reader_takes(alias: str, right: bool) -> None:
+    pattern = SCHEMA["properties"]["models"]["propertyNames"]["pattern"]
+    assert bool(re.search(pattern, alias)) is right
+    text = f"version: 1\nmodels: {{'{alias}': {{name: openai/x}}}}"
+    if right:
+        assert list(config(text).models) == [alias]
+    else:
+        assert "is no alias" in error(text)
+
+
 @pytest.mark.parametrize("text", ["5 %", "5%", "0.25 %", "100 %", ".5 %"])
 def test_the_schema_takes_the_percentages_that_the_reader_takes(text: str) -> None:
     pattern = SCHEMA["$defs"]["rate"]["anyOf"][1]["pattern"]
@@ -291,8 +450,10 @@ def test_the_reference_page_names_every_key_and_every_rate() -> None:
         *Config.__struct_fields__,
         *SCHEMA["$defs"]["UseCase"]["properties"],
         *SCHEMA["$defs"]["FloorLimit"]["properties"],
+        *SCHEMA["$defs"]["ModelEntry"]["properties"],
+        *SCHEMA["$defs"]["ModelPrice"]["properties"],
     }
-    assert sorted({*keys, *TARGETS} - named) == []
+    assert sorted({*keys, *TARGETS, *ROLES} - named) == []
 
 
 def test_the_example_of_the_reference_page_is_read() -> None:

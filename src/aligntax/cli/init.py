@@ -29,6 +29,13 @@ version: 1
 # Where labels and decisions are kept: a file, or postgresql://... (the variable ALIGNTAX_STORE wins).
 # store: .aligntax/aligntax.db
 
+# Models under names of your own, for every option that takes a model. The key is in the environment or in .env.
+# models:
+#   judge:
+#     name: openai/MODEL
+#     price: {{input: 2.50, output: 10}} # your dollars per million tokens
+#     requests_per_minute: 500
+
 # What every use case below starts from. Its own lines win, one by one; a limit of 100 % takes one away.
 defaults:
   # How sure each rule must be, on its own, to pass or to fail.

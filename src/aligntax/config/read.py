@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -21,9 +22,21 @@ from .shape import TARGETS, Config
 CONFIG_NAME = "aligntax.yaml"
 _LARGEST = 200_000  # bytes; YAML of this size still reads in seconds
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
+ALIAS = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+_SECRET = re.compile(
+    r"(?i)(?:.*(?:key|secret|passwor[dt])|(?:(?:api|access|auth|bearer)[_-]?)?token|authori[sz]ation|credentials?)\Z"
+)
+_EXAMPLES = {"version": "1", "name": "openai/MODEL", "input": "2.50", "output": "10", "temperature": "0.7"}
 _PLAIN_KEY = re.compile(r"[\w.-]+\Z")
 _STANDARD = "tag:yaml.org,2002:"
 _NULL = f"{_STANDARD}null"
+_NO_MATCH = {
+    "model": ("names no provider", "write provider/model, such as openai/MODEL"),
+    "address": (
+        "is no address of a server without user and key",
+        "write http:// or https://, host and path; keys go into the environment",
+    ),
+}
 _MAKE_ONE = "write one with: aligntax init, or name one with --config"
 
 
@@ -137,10 +150,16 @@ class _Reader:
             self.fail(node, path, "must be one value", "write it on the same line, without - and brackets")
         if not node.value.strip():
             self.fail(node, path, "has no value", "write one, or take the line out")
-        if isinstance(kind, inspect.FloatType):
+        if isinstance(kind, inspect.FloatType) and marks == "rate":
             return self._rate(node, kind, path)
+        if isinstance(kind, (inspect.FloatType, inspect.IntType)):
+            return self._number(node, kind, path)
+        if isinstance(kind, inspect.BoolType):
+            return self._switch(node, path)
         if isinstance(kind, inspect.LiteralType):
             return self._version(node, path)
+        if isinstance(kind, inspect.StrType) and kind.pattern and not re.search(kind.pattern, node.value):
+            self.fail(node, path, *_NO_MATCH[marks or ""])
         return node.value
 
     def _section(self, node: yaml.Node, kind: inspect.StructType, path: Keys) -> Any:
@@ -148,11 +167,13 @@ class _Reader:
         found = {}
         for key, name, content in self._pairs(node, path):
             if name not in fields:
+                if _SECRET.match(name):
+                    self._secret(key, node, (*path, name))
                 self._unknown(key, (*path, name), "is not a key of this file", fields)
             found[name] = self.value(content, fields[name].type, (*path, name))
         missing = [name for name, field in fields.items() if field.required and name not in found]
         if missing:
-            example = f"{missing[0]}: {'1' if missing[0] == 'version' else '1 %'}"
+            example = f"{missing[0]}: {_EXAMPLES.get(missing[0], '1 %')}"
             self.fail(node, (*path, missing[0]), "is missing", f"add the line: {example}")
         return kind.cls(**found)
 
@@ -163,6 +184,15 @@ class _Reader:
         for key, name, content in self._pairs(node, path):
             if marks == "targets" and name not in TARGETS:
                 self._unknown(key, (*path, name), "is not a rate that can have a limit", TARGETS)
+            if marks == "aliases" and isinstance(content, yaml.ScalarNode) and _SECRET.match(name):
+                self._secret(key, node, (*path, name))
+            if marks == "aliases" and not ALIAS.match(name):
+                self.fail(
+                    key,
+                    (*path, name),
+                    "is no alias",
+                    "letters, digits, _ . and -; provider/model goes under name:",
+                )
             found[name] = self.value(content, kind.value_type, (*path, name))
         return found
 
@@ -204,6 +234,27 @@ class _Reader:
             self.fail(node, path, f"is {_shown(text)}, which is not between {least} and {most}", meant)
         return rate
 
+    def _secret(self, key: yaml.Node, section: yaml.Node, path: Keys) -> NoReturn:
+        remedy = f"take it out, and set {key_variable(section)} in the environment or in .env"
+        self.fail(key, path, "would keep a key in this file", remedy)
+
+    def _number(self, node: yaml.ScalarNode, kind: inspect.FloatType | inspect.IntType, path: Keys) -> float:
+        text, whole = node.value.strip(), isinstance(kind, inspect.IntType)
+        least = kind.gt if kind.ge is None else kind.ge
+        form = f"write a {'whole ' if whole else ''}number {'from' if kind.gt is None else 'above'} {least}"
+        number = float(text) if _NUMBER.match(text) else math.nan
+        right = math.isfinite(number) and (kind.ge is None or number >= kind.ge)
+        right = right and (kind.gt is None or number > kind.gt)
+        if not right or (whole and not re.fullmatch(r"[0-9]{1,12}", text)):
+            self.fail(node, path, f"is {_shown(text)}", f"{form}, such as {_EXAMPLES.get(path[-1], '1000')}")
+        return int(text) if whole else number
+
+    def _switch(self, node: yaml.ScalarNode, path: Keys) -> bool:
+        text = node.value.strip().lower()
+        if text not in {"true", "false"}:
+            self.fail(node, path, f"is {_shown(node.value)}", "write true or false")
+        return bool(text == "true")
+
     def _version(self, node: yaml.ScalarNode, path: Keys) -> int:
         if node.value != "1":
             remedy = "update aligntax" if node.value.isdecimal() else "write: version: 1"
@@ -218,6 +269,17 @@ class _Reader:
     def fail(self, node: yaml.Node, path: Keys, what: str, remedy: str) -> NoReturn:
         place = ".".join(key if _PLAIN_KEY.match(key) else _shown(key) for key in path) or "the file"
         raise InputError(f"{place} {what}", where=f"{self.name}:{node.start_mark.line + 1}", remedy=remedy)
+
+
+def key_variable(node: yaml.Node) -> str:
+    """The variable with the key of the model that a section of `models` names, by the rule of docs/reference/models.md."""
+    entries = node.value if isinstance(node, yaml.MappingNode) else []
+    names = [text.value for key, text in entries if key.value == "name" and isinstance(text, yaml.ScalarNode)]
+    provider, *rest = re.split(r"[/:]", names[0] if names else "")
+    if provider == "openai-api":
+        return f"{re.sub(r'[^A-Za-z0-9_]', '_', rest[0]).upper()}_API_KEY" if rest else "SERVER_API_KEY"
+    known = re.match(r"[A-Za-z]+", provider)
+    return f"{known.group().upper()}_API_KEY" if known else "OPENAI_API_KEY or ANTHROPIC_API_KEY"
 
 
 def _unwrapped(kind: inspect.Type) -> tuple[inspect.Type, str | None]:

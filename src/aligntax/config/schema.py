@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from .read import ALIAS
 from .shape import TARGETS, Config
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_UNSAID = ("default", "x-aligntax")  # the file's defaults are described; our marks are for ourselves
 _PERCENT = r"^(\d+\.?\d*|\.\d+) ?%$"
 
 
@@ -41,9 +43,11 @@ def _completed(schema: Any) -> Any:
         names = {name: {"$ref": "#/$defs/rate", "description": text} for name, text in TARGETS.items()}
         closed = {"type": ["object", "null"], "properties": names, "additionalProperties": False}
         return closed | _description(schema)
+    if schema.get("x-aligntax") == "aliases":
+        schema = {**schema, "propertyNames": {"pattern": ALIAS.pattern.replace(r"\Z", "$")}}
     if "anyOf" in schema:
         return _only(schema)
-    kept = {name: _completed(part) for name, part in schema.items() if name != "default"}
+    kept = {name: _completed(part) for name, part in schema.items() if name not in _UNSAID}
     if kept.get("type") == "object" and not kept.get("required"):
         kept["type"] = ["object", "null"]  # a section whose lines are all comments is null to YAML
     return kept

@@ -61,6 +61,14 @@ Rate = Annotated[float, Meta(ge=0, le=1, extra_json_schema={"x-aligntax": "rate"
 Confidence = Annotated[float, Meta(gt=0.5, lt=1, extra_json_schema={"x-aligntax": "rate"})]
 Limits = Annotated[dict[str, Rate], Meta(extra_json_schema={"x-aligntax": "targets"})]
 
+ModelName = Annotated[str, Meta(pattern="[/:]", extra_json_schema={"x-aligntax": "model"})]
+Address = Annotated[str, Meta(pattern="^https?://[^@]+$", extra_json_schema={"x-aligntax": "address"})]
+Dollars = Annotated[float, Meta(ge=0)]
+PerMinute = Annotated[float, Meta(gt=0)]
+
+ROLES = ("judge", "rewriter", "moderator", "solver")
+"""Names of models that commands look up where no flag names one; any other name is an alias too."""
+
 CONFIDENCE = 0.95
 MINIMUM_EFFECT = 0.01
 
@@ -110,8 +118,51 @@ class UseCase(_Section, frozen=True, kw_only=True):
     ] = None
 
 
+class ModelPrice(_Section, frozen=True, kw_only=True):
+    """What a model costs, in US dollars per million tokens."""
+
+    input: Annotated[Dollars, Meta(description="US dollars per million tokens of prompt.")]
+    output: Annotated[Dollars, Meta(description="US dollars per million tokens of answer.")]
+
+
+class ModelEntry(_Section, frozen=True, kw_only=True):
+    """A model under a name of the team's own, and how it is asked. Keys are never in it."""
+
+    name: Annotated[
+        ModelName,
+        Meta(description="The model: openai/MODEL, anthropic/MODEL, openai-api/SERVER/MODEL, fake/PERSONA."),
+    ]
+    base_url: Annotated[
+        Address | None,
+        Meta(description="Where it is reached, in place of the vendor's address; the environment's wins."),
+    ] = None
+    price: Annotated[
+        ModelPrice | None, Meta(description="What it costs, in US dollars per million tokens.")
+    ] = None
+    requests_per_minute: Annotated[
+        PerMinute | None, Meta(description="Most calls a minute. Without it: as many as the vendor takes.")
+    ] = None
+    tokens_per_minute: Annotated[
+        PerMinute | None, Meta(description="Most tokens a minute, of prompts and answers together.")
+    ] = None
+    max_tokens: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Longest answer, in tokens, where the command asks for no length of its own."),
+    ] = None
+    temperature: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="Temperature, where the command sets none. Without it: the vendor's."),
+    ] = None
+    cache: Annotated[
+        bool, Meta(description="Whether answers are kept in .aligntax/cache and taken from there again.")
+    ] = False
+
+
+Models = Annotated[dict[str, ModelEntry], Meta(extra_json_schema={"x-aligntax": "aliases"})]
+
+
 class Config(_Section, frozen=True, kw_only=True):
-    """What a team has agreed on for aligntax: where labels are kept, and the limits of each use case."""
+    """What a team has agreed on for aligntax: where labels are kept, the limits of each use case, its models."""
 
     version: Annotated[Literal[1], Meta(description="Version of this file's format.")]
     store: Annotated[
@@ -129,6 +180,13 @@ class Config(_Section, frozen=True, kw_only=True):
         dict[str, UseCase],
         Meta(
             description="Name of a use case, as the log has it -> its limits. (none) stands for requests without one."
+        ),
+    ] = {}
+    models: Annotated[
+        Models,
+        Meta(
+            description="Alias -> a model. Commands take the alias wherever they take a model; "
+            f"{', '.join(ROLES[:-1])} and {ROLES[-1]} are looked up where none is named."
         ),
     ] = {}
 
