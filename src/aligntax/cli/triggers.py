@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from pathlib import Path
@@ -110,6 +109,8 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     the model the same prompts with a neutral word in its place. Labels of the store take the place of the detector's
     word where there are any.
     """
+    import asyncio
+
     from ..triggers import find
     from ..verdict_file import scan_verdicts
     from .trigger_words import print_found, print_span, to_json
