@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from aligntax.cli import commands
+from aligntax.cli.init import starting_config
 from aligntax.cli.models import Named, checked_name, find_model, open_named, or_role
 from aligntax.client import Budget, ClientSettings, Price
 from aligntax.client.settings import DEFAULT_CACHE
@@ -244,6 +245,15 @@ def test_a_command_that_would_drop_what_the_file_says_takes_no_alias() -> None:
     assert checked_name("fake:aligned") == "fake/aligned"
     with pytest.raises(InputError, match="openai/judge-model"):
         checked_name("judge")
+
+
+def test_the_models_that_init_comments_out_are_right() -> None:
+    text, _ = starting_config([])
+    block = text[text.index("# models:") :].split("\n\n")[0]
+    models("\n".join(line.removeprefix("# ") for line in block.splitlines()[1:]))
+    found = find_model("judge")
+    assert found.settings.price == Price(input_usd=2.5, output_usd=10)
+    assert found.settings.requests_per_minute == 500
 
 
 def test_twins_are_written_by_a_rewriter_of_the_file() -> None:
