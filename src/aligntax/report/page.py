@@ -30,7 +30,9 @@ from .forest import marks
 from .labels import Labels, labels_page
 from .rates import Corrected, corrected_rates
 from .ruling import Gate, Gated, gate_page
+from .tax import PLOTTED, Taxed, taxed
 from .text import visible
+from .words import Words, trigger_words
 
 PAGE = 20  # examples at a time
 PROBLEMS_SHOWN = 200
@@ -49,13 +51,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What people's labels add to the page; each None where there is nothing of it."""
+    """What labels, and other measurements, add to the page; each None where there is nothing of it."""
 
     waiting: tuple[str, int] | None = None  # draw, and its exchanges, that nobody has labelled yet
     corrected: Corrected | None = None
     labels: Labels | None = None
     comparison: Compared | None = None
     gate: Gate | None = None
+    tax: Taxed | None = None
+    triggers: Words | None = None
 
 
 def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but two have a default
@@ -71,6 +75,8 @@ def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but t
     survey: Survey | None = None,
     comparison: Comparison | None = None,
     decision: Gated | None = None,
+    tax: str | pathlib.Path | None = None,
+    triggers: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
     """Write the report to `out`, in one step, and return its path.
 
@@ -85,11 +91,13 @@ def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but t
 
     `survey` is what labels of these verdicts say: with it the page opens with the rate that can be signed, and the
     detector's own counts come after. `comparison` holds two sides of the log against each other, `decision` is what
-    the gate said of these verdicts.
+    the gate said of these verdicts. `tax` and `triggers` are files that `aligntax twins --json` and `aligntax triggers
+    --json` have printed: each adds a section of its own.
 
-    Raises InputError for an empty or foreign frame, unknown names in `by`, a decision that cannot be read, or an
-    `out` that cannot be written.
+    Raises InputError for an empty or foreign frame or file, unknown names in `by`, a decision that cannot be read, or
+    an `out` that cannot be written.
     """
+    evidence = _evidence(survey, comparison, decision, tax, triggers)  # cheap, and may say no
     frame = open_verdicts(verdicts)
     findings = find(frame, by)
     shown = collect_examples(frame, by, examples)
@@ -97,7 +105,6 @@ def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but t
         problems=tuple(problems), skipped=max(skipped, len(problems)), not_calls=not_calls, source=source
     )
     stored = "response" in frame.collect_schema()
-    evidence = _evidence(survey, comparison, decision)
     return _write(pathlib.Path(out), render(findings, shown, reading, evidence, by=by, stored=stored))
 
 
@@ -135,7 +142,13 @@ def render(
     )
 
 
-def _evidence(survey: Survey | None, comparison: Comparison | None, decision: Gated | None) -> Evidence:
+def _evidence(
+    survey: Survey | None,
+    comparison: Comparison | None,
+    decision: Gated | None,
+    tax: str | pathlib.Path | None,
+    triggers: str | pathlib.Path | None,
+) -> Evidence:
     labelled = survey is not None and survey.labelled > 0
     return Evidence(
         waiting=(survey.draw.id, sum(stratum.labels for stratum in survey.draw.strata))
@@ -145,6 +158,8 @@ def _evidence(survey: Survey | None, comparison: Comparison | None, decision: Ga
         labels=labels_page(survey) if survey and labelled else None,
         comparison=compared(comparison) if comparison else None,
         gate=gate_page(decision) if decision else None,
+        tax=taxed(tax) if tax is not None else None,
+        triggers=trigger_words(triggers) if triggers is not None else None,
     )
 
 
@@ -194,6 +209,7 @@ def _environment() -> jinja2.Environment:
         "bar": bar,
         "Kind": Kind,
         "PAGE": PAGE,
+        "PLOTTED": PLOTTED,
         "FEW": FEW,
         "KIND_THRESHOLD": KIND_THRESHOLD,
         "PROBLEMS_SHOWN": PROBLEMS_SHOWN,
