@@ -13,6 +13,7 @@ from ..errors import AlignTaxError, InputError
 if TYPE_CHECKING:
     from ..client import Budget, ClientSettings, Forecast
     from ..run import RunSummary
+    from .models import Named
     from .run_words import Plan
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -24,8 +25,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--model",
     required=True,
     metavar="NAME",
-    help="openai/MODEL, openai-responses/MODEL, anthropic/MODEL, openai-api/SERVER/MODEL, or fake/aligned for a "
-    "simulation without a key.",
+    help="openai/MODEL, openai-responses/MODEL, anthropic/MODEL, openai-api/SERVER/MODEL, an alias of "
+    "aligntax.yaml, or fake/aligned for a simulation without a key.",
 )
 @click.option(
     "--repeats",
@@ -86,23 +87,28 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     """
     import asyncio
 
+    from .models import find_model
     from .run_words import print_forecast, print_summary
 
+    found = find_model(model, settings=_client_settings(price, concurrency), base_url=base_url)
+    client = found.settings
     plan = _plan(
         suite,
-        model,
+        found.name,
         out,
-        base_url,
         repeats=repeats,
-        asked={"system": _text(system), "max_tokens": max_tokens, "temperature": temperature},
+        asked={
+            "system": _text(system),
+            "max_tokens": found.max_tokens if max_tokens is None else max_tokens,
+            "temperature": found.temperature if temperature is None else temperature,
+        },
     )
-    client = _client_settings(price, concurrency)
     if dry_run:
         print_forecast(plan, *_forecast(plan, client), as_json=as_json)
         return
     budget = _budget(budget_usd)
     try:
-        summary = asyncio.run(_asked(plan, client, budget, base_url, retry_errors=retry_errors))
+        summary = asyncio.run(_asked(plan, found, budget, retry_errors=retry_errors))
     except KeyboardInterrupt as stop:
         raise type(stop)(_how_to_go_on(plan)) from None
     except AlignTaxError as error:
@@ -112,16 +118,12 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
         raise AlignTaxError("no call brought an answer: --retry-errors asks again")
 
 
-def _plan(
-    suite: str, model: str, out: Path | None, base_url: str | None, *, repeats: int, asked: dict[str, Any]
-) -> Plan:
-    """What is to be asked. Refuses wrong names before anything is sent."""
+def _plan(suite: str, name: str, out: Path | None, *, repeats: int, asked: dict[str, Any]) -> Plan:
+    """What is to be asked. `name` is the model's in full."""
     from ..run import RunSettings
     from ..suites import load
-    from .models import checked_name
     from .run_words import Plan
 
-    name = checked_name(model, base_url)
     prompts = load(suite)
     title = _title(suite)
     return Plan(
@@ -191,17 +193,13 @@ def _forecast(plan: Plan, client: ClientSettings) -> tuple[Forecast, int]:
     return forecast(requests, settings=client), len(calls) - len(missing)
 
 
-async def _asked(
-    plan: Plan, client: ClientSettings, budget: Budget | None, base_url: str | None, *, retry_errors: bool
-) -> RunSummary:
+async def _asked(plan: Plan, found: Named, budget: Budget | None, *, retry_errors: bool) -> RunSummary:
     from ..run import run
     from .models import open_named
     from .run_progress import RunProgress
 
     settings = plan.settings
-    async with open_named(
-        plan.model, prompts=plan.prompts, settings=client, budget=budget, base_url=base_url
-    ) as model:
+    async with open_named(found, prompts=plan.prompts, budget=budget) as model:
         with RunProgress() as progress:
             return await run(
                 plan.prompts,
@@ -210,7 +208,7 @@ async def _asked(
                 model=plan.model,
                 suite=plan.suite,
                 repeats=plan.repeats,
-                concurrency=client.concurrency,
+                concurrency=found.settings.concurrency,
                 system=settings.system,
                 max_tokens=settings.max_tokens,
                 temperature=settings.temperature,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..run import RunSummary
     from ..twins import Answers, Ratings
     from ..types import Prompt
+    from .models import Named
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +47,15 @@ def answers_in(log: Path, prompts: Sequence[Prompt], ratings: Ratings | None) ->
 
 def asked(suite: str, model: str, prompts: Sequence[Prompt], out: Path | None, how: Asking) -> Path:
     """Asks a model the suite, or what is missing of it, and returns the log: that of `aligntax run`."""
-    from .models import checked_name
+    from ..client import ClientSettings, parse_price
+    from .models import find_model
 
-    name = checked_name(model, how.base_url)
-    path = out or default_log(suite, name)
+    price = None if how.price is None else parse_price(how.price.replace(",", "/", 1))
+    settings = ClientSettings(concurrency=how.concurrency, price=price)
+    found = find_model(model, settings=settings, base_url=how.base_url)
+    path = out or default_log(suite, found.name)
     try:
-        summary = asyncio.run(_run(suite, name, prompts, path, how))
+        summary = asyncio.run(_run(suite, found, prompts, path, how))
     except KeyboardInterrupt as stop:
         raise type(stop)(f"what was answered is in {path}; run the same command again to go on") from None
     if summary.failed:
@@ -69,27 +73,26 @@ def default_log(suite: str, model: str) -> Path:
     return Path(f"{_slug(_title(suite))}.{_slug(model)}.jsonl")
 
 
-async def _run(suite: str, model: str, prompts: Sequence[Prompt], out: Path, how: Asking) -> RunSummary:
-    from ..client import Budget, ClientSettings, parse_price
+async def _run(suite: str, found: Named, prompts: Sequence[Prompt], out: Path, how: Asking) -> RunSummary:
+    from ..client import Budget
     from ..run import run
     from .models import open_named
     from .run_progress import RunProgress
 
-    price = None if how.price is None else parse_price(how.price.replace(",", "/", 1))
-    settings = ClientSettings(concurrency=how.concurrency, price=price)
     budget = None if how.budget_usd is None else Budget(usd=how.budget_usd)
-    opened = open_named(model, prompts=prompts, settings=settings, budget=budget, base_url=how.base_url)
-    async with opened as ready:
+    async with open_named(found, prompts=prompts, budget=budget) as ready:
         with RunProgress() as progress:
             return await run(
                 prompts,
                 ready.send,
                 out,
-                model=model,
+                model=found.name,
                 suite=_title(suite),
                 repeats=how.repeats,
                 concurrency=how.concurrency,
                 system=_text(how.system),
+                max_tokens=found.max_tokens,
+                temperature=found.temperature,
                 on_progress=progress.show,
             )
 
