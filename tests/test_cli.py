@@ -110,3 +110,19 @@ def test_report_refuses_what_is_no_verdict_file_in_one_line(tmp_path):
 def test_what_scan_keeps_python_reads_with_the_same_numbers(verdicts):
     total = json.loads(run("scan", "--sample", "--json").stdout)["total"]
     assert aligntax.summarise(scan_verdicts(verdicts)).row(0, named=True) == total
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["scan", "--sample"], ["scan", "--sample", "--json"]])
+def test_a_full_disk_behind_the_output_is_said_in_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aligntax", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: what this prints cannot be written: ")
+    assert "Traceback" not in done.stderr

@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 a gate failed, 2 could not run, 3 too little evidence, 130 s
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -56,6 +57,9 @@ class LazyGroup(click.Group):
         return command
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 class _Program(LazyGroup):
     """The whole program: errors raised on purpose become one line and an exit code."""
 
@@ -70,6 +74,12 @@ class _Program(LazyGroup):
         except BrokenPipeError:
             _hush()
             ctx.exit(128 + 13)  # as a shell shows a program that SIGPIPE ended
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            _hush()
+            click.echo(f"error: what this prints cannot be written: {error.strerror}", err=True)
+            ctx.exit(2)
         except KeyboardInterrupt as stop:
             click.echo(f"stopped: {stop}" if str(stop) else "stopped", err=True)
             ctx.exit(143 if isinstance(stop, Terminated) else 130)
