@@ -115,10 +115,7 @@ def _run_hashes(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.in
 
     frame = pl.DataFrame({"text": pl.Series([*texts], dtype=pl.String)}).with_columns(words=words_of("text"))
     frame = frame.select(
-        pl.when(pl.col("words").list.len() > 0)
-        .then("words")
-        .otherwise(pl.concat_list("text"))
-        .alias("words")
+        pl.when(pl.col("words").list.len() > 0).then("words").otherwise(pl.concat_list("text")).alias("words")
     )
     words = frame["words"].explode().hash(seed=1).to_numpy()
     lengths = frame["words"].list.len().to_numpy().astype(np.int64)
