@@ -114,10 +114,6 @@ class Store:
         """The draw whose id is, or begins with, `draw_id`. Raises InputError where none does, or several do."""
         return self._database.read(lambda connection: draws.find(connection, draw_id))
 
-    def draw_for(self, fingerprint: str) -> Draw | None:
-        """The newest draw from the population with this fingerprint; None where there is none."""
-        return next((draw for draw in self.draws() if draw.fingerprint == fingerprint), None)
-
     def extend_draw(self, draw: Draw) -> bool:
         """Take a draw from its pilot to the whole: keep its strata, ask for the first `labels` items of each.
 
@@ -259,12 +255,6 @@ class Store:
     def annotations(self, draw_id: str) -> list[Annotation]:
         """All current labels of exchanges that are asked for, in the order in which they were given."""
         return self._read(draw_id, lambda connection: labels.current(connection, draw_id))
-
-    def last_labelled(self, draw_id: str, annotator: str) -> Annotation | None:
-        """The label that this person gave last, and that `undo` would take back."""
-        name = records.name_of(annotator)
-        row = self._read(draw_id, lambda connection: labels.newest(connection, draw_id, name))
-        return None if row is None else records.annotation_of(row)
 
     def history(self, draw_id: str) -> list[Change]:
         """Every change of a label, from the first: who, when, what it replaced."""
