@@ -346,6 +346,17 @@ def test_a_wrong_key_ends_it_at_the_first_call(tmp_path):
     assert closed.calls == 1
 
 
+def test_a_model_that_goes_down_ends_it_before_the_others_are_paid_for_nothing(tmp_path):
+    down = moderator(answers=lambda _: BENIGN if down.calls == 1 else UpstreamError("no reply", status=503))
+    writer = rewriter()
+    with pytest.raises(UpstreamError, match="no reply"):
+        made(
+            tmp_path, seeds_of(12, "fire", "theft", "fraud"), writer, [down], count=200,
+            settings=GenerationSettings(concurrency=1),
+        )  # fmt: skip
+    assert (down.calls, writer.calls) == (21, 36)
+
+
 def test_what_people_reject_is_replaced_without_paying_for_the_rest(tmp_path):
     seeds = seeds_of(4, "fire")
     made(tmp_path, seeds, rewriter(), [moderator()], count=4)

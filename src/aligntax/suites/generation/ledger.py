@@ -27,7 +27,7 @@ from .records import Voice
 _FORMAT = 1
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _HOPELESS = (401, 403, 404)  # wrong key, no access, no such model: every call would end so
-_FAILURES = 20  # of one model, before its first success
+_FAILURES = 20  # of one model in a row: it is down, and what others are paid for would be lost
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class Ledger:
 
         `about` tells equal requests apart, such as those for two seeds of one text.
         Raises what else the model raises, such as an exhausted budget; after that nothing new is asked. Raises
-        UpstreamError when no call to this model can succeed.
+        UpstreamError when no call to this model can succeed: a wrong key, no such model, or 20 failures in a row.
         """
         key = _key(voice.name, request, sample, about)
         if key in self._said:
@@ -116,6 +116,7 @@ class Ledger:
         self.made += 1
         if said.outcome is not Outcome.ERROR:
             self._succeeded.add(voice.name)
+            self._failed[voice.name] = 0
             self._keep(said)
         return said
 
@@ -129,7 +130,8 @@ class Ledger:
         if not isinstance(error, UpstreamError):
             return False
         self._failed[name] += 1
-        return name in self._succeeded or not (error.status in _HOPELESS or self._failed[name] >= _FAILURES)
+        hopeless = error.status in _HOPELESS and name not in self._succeeded
+        return not hopeless and self._failed[name] < _FAILURES
 
     def _keep(self, said: Said) -> None:
         line = msgspec.json.encode(said) + b"\n"

@@ -6,8 +6,7 @@ import asyncio
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -28,9 +27,7 @@ class Category:
 
     def __init__(self, name: str, target: int, seeds: Sequence[Seed], rounds: int) -> None:
         self.name, self.target = name, target
-        self.asks: Iterator[tuple[int, Seed]] = iter(
-            [(number, seed) for number in range(rounds) for seed in seeds]
-        )
+        self._asks = [(number, seed) for number in range(rounds) for seed in seeds]
         self.pool: list[Decision] = []  # rewrites that nobody has voted on
         self.voted = self.passed = 0
         self.kept: list[str] = []  # ids
@@ -49,7 +46,11 @@ class Category:
 
     def next_asks(self) -> list[tuple[int, Seed]]:
         """Seeds to be asked now, with the number of the time: new families before more of the same."""
-        found = list(islice(self.asks, max(self.wanted - len(self.pool), 0)))
+        found = self._asks[: max(self.wanted - len(self.pool), 0)]
+        found = [
+            ask for ask in found if ask[0] == found[0][0]
+        ]  # a later time must know what the former brought
+        self._asks = self._asks[len(found) :]
         self.dry = not found and not self.pool
         return found
 
@@ -80,8 +81,13 @@ class Making:
         """Ask seeds for what these categories lack, then vote on as many rewrites as they need."""
         asks = [(category, number, seed) for category in short for number, seed in category.next_asks()]
         made = await together(self._rewritten(number, seed) for _, number, seed in asks)
-        for (category, _, seed), texts in zip(asks, made, strict=True):
-            self._take(category, seed, texts)
+        self._take(
+            [
+                (category, seed, text)
+                for (category, _, seed), texts in zip(asks, made, strict=True)
+                for text in texts
+            ]
+        )
         batch = []
         for category in short:
             category.pool.sort(key=lambda each: self._of_seed[each.seed].index(each.text))
@@ -109,14 +115,13 @@ class Making:
             seen[moderator.name] += 1
         return tuple(vote_in(said) for said in await together(calls))
 
-    def _take(self, category: Category, seed: Seed, texts: Sequence[str]) -> None:
-        """Into the pool, but for what repeats another rewrite or a seed."""
+    def _take(self, made: Sequence[tuple[Category, Seed, str]]) -> None:
+        """Into the pools, but for what repeats another rewrite or a seed."""
         former = len(self._texts)
-        self._texts += texts
-        near = {
-            later - former for _, later in near_pairs(self._texts, self._settings.near) if later >= former
-        }
-        for place, text in enumerate(texts):
+        self._texts += [text for _, _, text in made]
+        pairs = near_pairs(self._texts, self._settings.near) if made else ()
+        near = {later - former for _, later in pairs if later >= former}
+        for place, (category, seed, text) in enumerate(made):
             self._of_seed[seed.id].append(text)
             name = made_id("generated", text)
             if name in self.decisions:
