@@ -2,7 +2,7 @@
 
 A judge with a known bias of order and of length compares two simulated models in families of pairs; the truth is what
 an endless sample gives. Prints coverage of 95 % intervals, the mean estimate beside the truth, and how often there is no
-interval. Run: python benchmarks/judge_preference.py [--runs 400]
+interval. Run: python benchmarks/judge_preference.py [--runs 300]
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def truth_of(*, longer: float = 0.5, families: int = 60_000) -> Preference:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--runs", type=int, default=300)
     runs = parser.parse_args().runs
     truth = truth_of()
     shown = ", ".join(f"{name} {getattr(truth, name).value:.3f}" for name in MEASURES)
