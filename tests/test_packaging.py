@@ -25,6 +25,8 @@ NEEDED = [
     *(f"report/templates/{name}" for name in TEMPLATES),
     *(f"sample/{name}" for name in SAMPLE),
     *(f"ui/{path.parent.name}/{path.name}" for path in PACKAGE.glob("ui/*/*.*") if path.suffix != ".pyc"),
+    *(f"suites/{path.relative_to(PACKAGE / 'suites')}" for path in PACKAGE.glob("suites/domains/*/*.*")),
+    "suites/mask_rules.yaml",
     "label/codebook.yaml",
     "label/known.jsonl",
 ]
