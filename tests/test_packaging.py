@@ -26,6 +26,7 @@ NEEDED = [
     *(f"sample/{name}" for name in SAMPLE),
     *(f"ui/{path.parent.name}/{path.name}" for path in PACKAGE.glob("ui/*/*.*") if path.suffix != ".pyc"),
     *(f"suites/{path.relative_to(PACKAGE / 'suites')}" for path in PACKAGE.glob("suites/domains/*/*.*")),
+    *(f"judge/rubrics/{path.name}" for path in PACKAGE.glob("judge/rubrics/*.yaml")),
     "suites/mask_rules.yaml",
     "label/codebook.yaml",
     "label/known.jsonl",

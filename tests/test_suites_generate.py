@@ -15,7 +15,7 @@ import pytest
 from aligntax.client import BudgetExhausted
 from aligntax.errors import InputError, UpstreamError
 from aligntax.suites import load
-from aligntax.suites.generate import (
+from aligntax.suites.generating import (
     GenerationSettings,
     GenerationSummary,
     Seed,

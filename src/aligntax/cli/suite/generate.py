@@ -15,7 +15,7 @@ from ...errors import AlignTaxError, InputError, NotEnoughData
 
 if TYPE_CHECKING:
     from ...client import Budget, ClientSettings
-    from ...suites.generate import GenerationProgress, GenerationSettings, GenerationSummary, Seed, Voice
+    from ...suites.generating import GenerationProgress, GenerationSettings, GenerationSummary, Seed, Voice
     from ...suites.generation.audit import Audit
     from ..models import Opened
 
@@ -137,7 +137,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     import asyncio
 
     from ...client import Budget
-    from ...suites.generate import GenerationSettings, answers_file, load_seeds
+    from ...suites.generating import GenerationSettings, answers_file, load_seeds
     from ...verdict_file.lock import FileLock
     from ..models import checked_name
 
@@ -208,7 +208,7 @@ async def _generated(
     asked: _Asked, settings: GenerationSettings, budget: Budget | None
 ) -> tuple[GenerationSummary, float | None]:
     """Opens each model once, whatever its roles; returns what was made, and what this start has cost."""
-    from ...suites.generate import Voice, generate
+    from ...suites.generating import Voice, generate
     from ..models import open_named
 
     async with contextlib.AsyncExitStack() as stack:
@@ -289,7 +289,7 @@ def _audited(path: Path | None, out: Path) -> Audit | None:
     """What people said. Raises InputError where it is not about rewrites that this suite was made from."""
     if path is None:
         return None
-    from ...suites.generate import decisions_file
+    from ...suites.generating import decisions_file
     from ...suites.generation.audit import read_audit
 
     audit = read_audit(path)
@@ -320,7 +320,7 @@ def _show(progress: GenerationProgress) -> None:
 
 
 def _stored(out: Path) -> int:
-    from ...suites.generate import answers_file
+    from ...suites.generating import answers_file
 
     path = answers_file(out)
     return path.read_bytes().count(b"\n") if path.exists() else 0
@@ -357,7 +357,7 @@ def _print(
         }
         click.echo(json.dumps(document, indent=2))
         return
-    from ...suites.generate import decisions_file
+    from ...suites.generating import decisions_file
     from ..terminal import clean
 
     categories = [f"{name} {kept}/{wanted}" for name, (wanted, kept) in summary.categories.items()]
