@@ -31,6 +31,7 @@ _BLOCK = re.compile(
 _VERDICTS = (1, 3)  # exit codes that mean something else than a failure of the command
 _CHANGING = {  # what no two runs share
     r"decision [0-9a-f]{16}": "decision 5f0c2a9d71e84b36",
+    r"\(\d+:\d\d\)": "(0:00)",
     r"the newest of \d{4}-\d\d-\d\d": "the newest of 2026-06-01",
 }
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -121,6 +121,7 @@ def test_a_simulated_model_confirms_what_it_refuses(verdicts: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "kill: causes refusals: +" in result.stdout
     assert re.search(r"“kill” against “stop” in \d\d prompts", result.stdout)
+    assert "SIMULATION: fake/strict is a set of rules, not a model." in result.stdout
     other = run(
         "triggers",
         verdicts,

@@ -114,6 +114,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     from ..triggers import find
     from ..verdict_file import scan_verdicts
     from .trigger_words import print_found, print_span, to_json
+    from .twins_words import SIMULATION
 
     _refuse(confirm, model, minimise, vocabulary, rewriter)
     frame = scan_verdicts(verdicts)
@@ -136,6 +137,8 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
         else print_found(found, swaps, top, _texts(frame, found, top)),
         color=True,
     )
+    if swaps is not None and not as_json and (model or "").startswith("fake"):
+        click.echo(SIMULATION.format(model))
 
 
 def _refuse(
