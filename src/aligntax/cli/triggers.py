@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InputError
-from .where import open_store, store_option
+from .where import labels_if_any, labels_of, store_option, without_planted
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..store import Store
     from ..triggers import Found, Span, Swap
-    from ..types import Annotation, Draw, Reply, Request, Send
+    from ..types import Reply, Request, Send
     from .models import Opened
 
 
@@ -123,8 +122,9 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
         click.echo(to_json(span=found_span) if as_json else print_span(found_span))
         return
     substitutes = _substitutes(vocabulary)
-    with _store(where) as store:
-        draw, annotations = _labels(store, frame)
+    with labels_if_any(where) as store:
+        draw, annotations = labels_of(store, frame)
+        annotations = without_planted(store, draw, annotations)
     found = find(frame, by=by, draw=draw, annotations=annotations, topics=topics)
     swaps = None
     if confirm and found.triggers:
@@ -245,23 +245,6 @@ def _substitutes(files: tuple[str, ...]) -> dict[str, str]:
         path = FOLDER / name if name in DOMAINS and not Path(name).exists() else Path(name)
         found = read_substitutes(path) | found
     return found
-
-
-def _store(where: str | None) -> contextlib.AbstractContextManager[Store | None]:
-    """The store with the labels; none where nobody has made one: looking leaves no trace."""
-    from ..config import find_config
-    from ..store.database import DEFAULT
-
-    config = find_config() if where is None else None
-    if where is None and not (config and config.store) and not Path(DEFAULT).exists():
-        return contextlib.nullcontext()
-    return open_store(where)
-
-
-def _labels(store: Store | None, verdicts: pl.LazyFrame) -> tuple[Draw | None, list[Annotation]]:
-    from ..campaign import load
-
-    return load(store, verdicts) if store else (None, [])
 
 
 def _texts(frame: pl.LazyFrame, found: Found, top: int) -> dict[str, str]:
