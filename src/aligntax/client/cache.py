@@ -124,7 +124,7 @@ def _make_file(path: Path) -> None:
     """For the owner's eyes, and not for version control: it holds what people wrote."""
     folder = path.parent
     if not folder.exists():
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # another process may make it at this moment
         (folder / ".gitignore").write_text("*\n", "utf-8")
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite's own files beside it get the same rights
 
