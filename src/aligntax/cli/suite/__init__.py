@@ -11,6 +11,7 @@ COMMANDS = {
     "show": "aligntax.cli.suite.show:command",
     "check": "aligntax.cli.suite.check:command",
     "from-logs": "aligntax.cli.suite.from_logs:command",
+    "review": "aligntax.cli.suite.review:command",
     "generate": "aligntax.cli.suite.generate:command",
 }
 
