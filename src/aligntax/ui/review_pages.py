@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ..report.text import visible
+from ..stats.binomial import clopper_pearson
 from . import pages, session
 from .desk import Refused
 from .guard import Guard
@@ -77,6 +78,7 @@ def build(table: Table, token: str) -> Starlette:
 
 def run(table: Table, token: str, *, port: int, announce: Callable[[str], object]) -> None:
     """Serve until Ctrl-C."""
+    clopper_pearson(0, 1)  # loads what the first decision would wait for
     with _listen(HOST, port) as listening:
         config = uvicorn.Config(
             build(table, token),
