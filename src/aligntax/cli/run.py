@@ -125,23 +125,28 @@ def _plan(suite: str, name: str, out: Path | None, *, repeats: int, asked: dict[
     from .run_words import Plan
 
     prompts = load(suite)
-    title = _title(suite)
+    title = suite_title(suite)
     return Plan(
         suite=title,
         prompts=tuple(prompts),
         model=name,
-        out=out or Path(f"{_slug(title)}.{_slug(name)}.jsonl"),
+        out=out or default_log(suite, name),
         repeats=repeats,
         settings=RunSettings(**asked),
     )
 
 
-def _title(suite: str) -> str:
+def suite_title(suite: str) -> str:
     """The suite's name in the log: of a pack its own, of a file that without its ending."""
     path = Path(suite)
     if not path.exists():
         return suite
     return path.stem if path.is_file() else path.resolve().name
+
+
+def default_log(suite: str, model: str) -> Path:
+    """Where answers go that no option sends elsewhere: the same for every command, so none asks twice."""
+    return Path(f"{_slug(suite_title(suite))}.{_slug(model)}.jsonl")
 
 
 def _slug(name: str) -> str:

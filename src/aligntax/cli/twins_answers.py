@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 import msgspec
 
 from ..errors import AlignTaxError, InputError
+from .run import default_log, suite_title
 
 if TYPE_CHECKING:
     from ..run import RunSummary
@@ -68,11 +68,6 @@ def asked(suite: str, model: str, prompts: Sequence[Prompt], out: Path | None, h
     return path
 
 
-def default_log(suite: str, model: str) -> Path:
-    """The name that `aligntax run` gives the log too, so that one does not ask again what the other has."""
-    return Path(f"{_slug(_title(suite))}.{_slug(model)}.jsonl")
-
-
 async def _run(suite: str, found: Named, prompts: Sequence[Prompt], out: Path, how: Asking) -> RunSummary:
     from ..client import Budget
     from ..run import run
@@ -87,7 +82,7 @@ async def _run(suite: str, found: Named, prompts: Sequence[Prompt], out: Path, h
                 ready.send,
                 out,
                 model=found.name,
-                suite=_title(suite),
+                suite=suite_title(suite),
                 repeats=how.repeats,
                 concurrency=how.concurrency,
                 system=_text(how.system),
@@ -95,17 +90,6 @@ async def _run(suite: str, found: Named, prompts: Sequence[Prompt], out: Path, h
                 temperature=found.temperature,
                 on_progress=progress.show,
             )
-
-
-def _title(suite: str) -> str:
-    path = Path(suite)
-    if not path.exists():
-        return suite
-    return path.stem if path.is_file() else path.resolve().name
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.@-]+", "-", name).strip("-.") or "suite"
 
 
 def _text(system: Path | None) -> str | None:
