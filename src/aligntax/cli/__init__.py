@@ -32,6 +32,8 @@ COMMANDS = {
     "gate": "aligntax.cli.gate:command",
     "report": "aligntax.cli.report:command",
     "twins": "aligntax.cli.twins:command",
+    "weights": "aligntax.cli.weights:command",
+    "lab": "aligntax.cli.lab:command",
     "doctor": "aligntax.cli.doctor:command",
 }
 """Name of a command -> where it lives, in the order in which help lists them."""

@@ -8,6 +8,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -132,13 +133,31 @@ def _make_file(path: Path) -> None:
 def _open(path: Path) -> sqlite3.Connection:
     # Each connection has its own thread, but the one that opens and closes them is the main one.
     connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            _prepare(connection)
+        except sqlite3.OperationalError as error:
+            # Where two processes turn a new file to WAL at once, SQLite says "busy" to one of them at once: its
+            # own wait would be a deadlock. Whoever asks again finds the file turned.
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                connection.close()
+                raise
+            time.sleep(0.01)
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # a lost answer can be had again
     connection.execute(
         "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, reply BLOB NOT NULL) WITHOUT ROWID"
     )
     connection.commit()
-    return connection
 
 
 def _words(error: Exception) -> str:
