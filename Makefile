@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/aligntax scan --sample --report demo/report.html
 
 test: $(VENV)/.dev chromium postgres
-	@$(BIN)/pytest -rfEs
+	@$(BIN)/pytest -rfEs -n auto --maxprocesses 4
 
 check: lint types docs smoke test
 

@@ -41,7 +41,7 @@ def test_errors_mean_what_they_mean_in_logs(status, error):
     assert ending(Answer(error=error), status) == classify(None, "", status=status, error=error)
 
 
-@pytest.mark.parametrize("raw", [*OUTCOMES, *ENDED_BY_ITSELF, "Content-Filter", "brand new", None])
+@pytest.mark.parametrize("raw", [*OUTCOMES, *sorted(ENDED_BY_ITSELF), "Content-Filter", "brand new", None])
 @pytest.mark.parametrize(
     "text",
     [

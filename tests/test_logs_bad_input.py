@@ -211,7 +211,7 @@ def test_damaged_gzip_and_zstd_data_is_told(tmp_path):
     assert len(log.problems) == 2
 
 
-@pytest.mark.parametrize("data", [b"", b"\n \n", b"\0\0\0\0", gzip.compress(b"")])
+@pytest.mark.parametrize("data", [b"", b"\n \n", b"\0\0\0\0", gzip.compress(b"", mtime=0)])
 def test_an_empty_file_is_told(tmp_path, data):
     (tmp_path / "log.jsonl").write_bytes(data)
     with pytest.raises(InputError, match=r"no exchange found; seen: 1 file.*the file is empty"):
