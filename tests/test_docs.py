@@ -17,8 +17,8 @@ from aligntax.detect import DETECTORS
 from aligntax.detect.lexicon import FUNCTIONS as PHRASE_FUNCTIONS
 from aligntax.detect.lexicon import LANGUAGES
 from aligntax.logs.formats import READERS
-from aligntax.logs.outcomes import ENDED_BY_ITSELF, OUTCOMES
 from aligntax.logs.plain import ALIASES
+from aligntax.outcomes import ENDED_BY_ITSELF, OUTCOMES
 from aligntax.types import FUNCTIONS, Answered, Kind, Label, Outcome, exchange_schema, verdict_schema
 from documents import DOCS, PAGES, ROOT, blocks, name_of, prose, text_of
 

@@ -12,7 +12,8 @@ import aligntax
 
 # From the ground up, a line a layer; a room is a module or a folder of src/aligntax.
 LAYERS = """
-types errors
+types errors json_text
+outcomes
 stats
 logs detect judge label suites mitigate weights client store verdict_file config
 estimate run

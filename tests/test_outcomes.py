@@ -3,7 +3,7 @@
 import pytest
 
 from aligntax.logs import classify
-from aligntax.logs.outcomes import ENDED_BY_ITSELF, OUTCOMES, is_filter_marker
+from aligntax.outcomes import ENDED_BY_ITSELF, OUTCOMES, is_filter_marker
 from aligntax.types import Outcome
 
 TEXT = "Here is the summary you asked for."

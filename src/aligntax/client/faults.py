@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from ..errors import UpstreamError
+from ..outcomes import Signs
 from ..types import Request
-from .endings import Signs
 from .names import Target
 
 RETRYABLE = frozenset({408, 409, 429})

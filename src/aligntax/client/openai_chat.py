@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from ..outcomes import filtered_categories
 from ..types import Request
 from .answer import Answer, Wire, bearer
-from .endings import filtered_categories
 from .names import Target
 from .schemas import is_strict
 from .settings import ClientSettings

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..outcomes import Ending, classify
 from .formats import READERS
 from .log import Log, read
-from .outcomes import Ending, classify
 
 __all__ = ["READERS", "Ending", "Log", "classify", "read"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..outcomes import classify
 from .kept_streams import join_anthropic
-from .outcomes import classify
 from .pairs import is_request, pair_of, remember, shared_fields
 from .rows import Row, frames, told
 from .source import BadRow, Source

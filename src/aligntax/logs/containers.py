@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from ..json_text import NOT_JSON, parsed
 from .formats import PLAIN
 from .json_document import elements
-from .json_text import NOT_JSON, parsed
 from .source import MAX_ROW_BYTES, Source
 
 Records = Iterator[tuple[int, int, Any]]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..json_text import NOT_JSON
+from ..outcomes import Ending, classify
 from .archive import read_member
-from .json_text import NOT_JSON
-from .outcomes import Ending, classify
 from .rows import Row, frames, told
 from .source import BadRow, Source
 from .turns import Answer, Turns, answer_of, split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .json_text import parsed
+from ..json_text import parsed
 
 
 def events(value: Any) -> list[dict[str, Any]] | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .outcomes import classify
+from ..outcomes import classify
 from .rows import Row, frames, told
 from .source import BadRow, Source
 from .turns import Answer, answer_of, as_messages, split, text_of

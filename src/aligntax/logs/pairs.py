@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from .json_text import parsed
+from ..json_text import parsed
 from .source import Source
 from .values import as_float, as_int, as_tags, as_text, as_time, elapsed_ms, use_case_of
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
+from ..outcomes import classify
 from ..types import Outcome
 from .formats import format_of
-from .outcomes import classify
 from .source import BadRow, Source
 from .turns import answer_of, as_messages, split, text_of
 from .values import SCALARS, as_int, as_text, field_value, look_up

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .outcomes import classify
+from ..outcomes import classify
 from .rows import Row, frames, told
 from .source import Source
 from .turns import Answer, as_messages, split, text_of

@@ -9,10 +9,10 @@ from typing import Any, TypedDict
 import msgspec
 import polars as pl
 
+from ..outcomes import Ending
 from ..types import exchange_schema
 from .containers import Records, records
 from .formats import PLAIN, RECORD_FORMATS, format_of, matches
-from .outcomes import Ending
 from .source import BadRow, Source
 from .streams import BROKEN
 from .turns import Answer, Turns

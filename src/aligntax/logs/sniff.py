@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..json_text import NOT_JSON
 from .containers import decoded, delimiter
 from .formats import format_of
 from .json_document import WRAPPERS, Broken, walk
-from .json_text import NOT_JSON
 from .plain import plan
 from .source import BadRow, Source
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .json_text import parsed
-from .outcomes import classify
+from ..json_text import parsed
+from ..outcomes import classify
 from .rows import told
 from .source import BadRow
 from .turns import answer_of, as_messages, split, text_of

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .json_text import parsed
+from ..json_text import parsed
 
 _TEXT = frozenset({"text", "input_text", "output_text", None})
 _REASONING = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content"})

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from ..types import Outcome
 from .json_text import parsed
+from .types import Outcome
 
 
 class Ending(NamedTuple):
@@ -158,7 +158,7 @@ def filtered_categories(results: Any) -> str | None:
 
 
 def _failed(raw: str | None, text: str, status: int | None, error: Any, detail: str | None) -> Ending:
-    signs = _Signs(error)
+    signs = Signs(error)
     value = raw or signs.code or (str(status) if status is not None else None)
     detail = detail or signs.categories or (signs.code if signs.code != value else None)
     said = " ".join(signs.texts)
@@ -169,35 +169,41 @@ def _failed(raw: str | None, text: str, status: int | None, error: Any, detail: 
     return Ending(Outcome.ERROR, value, detail)
 
 
-class _Signs:
+class Signs:
     """The codes and messages in an error body, however deep a gateway has wrapped it."""
 
     def __init__(self, error: Any) -> None:
         self.texts: list[str] = []
+        self.message: str | None = None  # the innermost that is for people
         self.categories: str | None = None
-        self._codes: list[str] = []
-        self._walk(error, 0)
+        self.codes: list[str] = []
+        self._walk(error, None, 0)
 
     @property
     def code(self) -> str | None:
         """The code that says most: one of a policy, else a word, else a number."""
-        words = [code for code in self._codes if not code.isdigit() and code != "error"]
+        words = [code for code in self.codes if not code.isdigit() and code != "error"]
         blocked = [code for code in words if _BLOCK_CODE.search(code)]
-        return next(iter(blocked or words or self._codes), None)
+        return next(iter(blocked or words or self.codes), None)
 
-    def _walk(self, value: Any, depth: int) -> None:
+    def _walk(self, value: Any, key: str | None, depth: int) -> None:
         if isinstance(value, str):
-            self.texts.append(value[:_LONGEST_MESSAGE])
-            if (body := parsed(value)) is not value:  # a provider's, which a gateway passed on as text
-                self._walk(body, depth + 1)
+            self._read(value, key, depth)
         elif isinstance(value, list):
             for inner in value[:20]:
-                self._walk(inner, depth + 1)
+                self._walk(inner, key, depth + 1)
         elif isinstance(value, dict) and depth < _DEEPEST:
             results = value.get("content_filter_result") or value.get("content_filter_results")
             self.categories = self.categories or filtered_categories(results)
-            for key in _ERROR_KEYS:
-                inner = value.get(key)
-                if key in {"code", "type"} and isinstance(inner, str | int):
-                    self._codes.append(str(inner)[:_LONGEST_CODE])
-                self._walk(inner, depth + 1)
+            for name in _ERROR_KEYS:
+                inner = value.get(name)
+                if name in {"code", "type"} and isinstance(inner, str | int):
+                    self.codes.append(str(inner)[:_LONGEST_CODE])
+                self._walk(inner, name, depth + 1)
+
+    def _read(self, text: str, key: str | None, depth: int) -> None:
+        self.texts.append(text[:_LONGEST_MESSAGE])
+        if key in {"message", None} and not text.lstrip().startswith(("{", "[", "<")):
+            self.message = text[:_LONGEST_MESSAGE]
+        if (body := parsed(text)) is not text:  # a provider's, which a gateway passed on as text
+            self._walk(body, key, depth + 1)
