@@ -21,6 +21,8 @@ from .ratios import Ratios
 if TYPE_CHECKING:
     import torch
 
+    from .layout import Role
+
 _CHUNK = 1 << 24  # elements at a time, so that wider arithmetic on a large tensor needs 400 MB at most
 _CANARY_TOKENS = 16
 
@@ -85,7 +87,7 @@ class Resident:
         return cls(model, streamed)
 
     @property
-    def roles(self) -> tuple[str, ...]:
+    def roles(self) -> tuple[Role, ...]:
         """Roles in which the two models differ, in the order of the model."""
         return tuple(dict.fromkeys(place_of(name).role for name in self.base))
 
