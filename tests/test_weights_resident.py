@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from aligntax.errors import InputError
+from aligntax.weights.average import average
 from aligntax.weights.layout import place_of
+from aligntax.weights.loading import load_model
+from aligntax.weights.plan import make_plan
 from aligntax.weights.ratios import Ratios
+from aligntax.weights.recipe import Model, Recipe
 from aligntax.weights.resident import Resident, StaleWeights
 from tiny_models import LAYOUTS, moved, saved, tiny_model
 
@@ -163,3 +167,22 @@ def test_damaged_weights_are_not_scored() -> None:
     resident = Resident(base, aligned)
     with pytest.raises(Exception, match="no finite numbers"):
         resident.set(Ratios(blocks=(1.0,)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+def test_the_point_that_is_measured_is_the_point_that_is_written(
+    tmp_path: Path, layout: str, dtype: torch.dtype
+) -> None:
+    base = tiny_model(layout, layers=3).to(dtype)
+    aligned = moved(base)
+    folders = [saved(model, tmp_path / name) for name, model in (("base", base), ("aligned", aligned))]
+    ratios = Ratios(blocks=(0.35, 0.9, 0.0), roles={"mlp": (0.2, 1.0, 0.45)})
+    recipe = Recipe(base=str(folders[0]), models=(Model(path=str(folders[1])),), ratios=ratios)
+    average(make_plan(recipe, tmp_path / "out"))
+    resident = Resident.from_folders(*folders)
+    resident.set(ratios)
+    written = weights(load_model(tmp_path / "out", dtype="auto"))
+    assert [
+        name for name, now in weights(resident.model).items() if not torch.equal(now, written[name])
+    ] == []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .layout import Role
 
-_CHUNK = 1 << 24  # elements at a time, so that wider arithmetic on a large tensor needs 400 MB at most
+_CHUNK = 1 << 24  # elements at a time, so that float64 arithmetic on a large tensor needs 400 MB at most
 _CANARY_TOKENS = 16
 
 
@@ -36,7 +36,7 @@ class Resident:
 
     `model` is the base; it is changed in place. `aligned` holds the aligned parameters by name, or is a model. Tied
     parameters are one; buffers stay as they are. At a = 0 and a = 1 the parameters are bit for bit those of the base
-    and of the aligned model; between them arithmetic is in more bits than the weights have, with one rounding.
+    and of the aligned model; between them arithmetic is float64, rounded at the end.
 
     `prove()` sees that the forward pass follows the weights, and every `set` looks again.
     Raises InputError where names or shapes differ, naming the tensor.
@@ -273,21 +273,36 @@ def _open(path: Path, read: Callable[[Any], Any]) -> Any:
 
 
 def _blend(live: torch.Tensor, base: torch.Tensor, aligned: torch.Tensor, share: float) -> None:
-    """In place, in chunks, in float32 (float64 for float32 weights); the ends are copied."""
-    import torch
-
-    wide = torch.float32 if live.dtype.itemsize < 4 else torch.float64
-
+    """In place, in chunks, in float64 as `weights average` does it, so that the point measured is the point written."""
     if share in (0.0, 1.0):
         live.copy_(aligned if share else base)
         return
     flat = live.view(-1) if live.is_contiguous() else live.reshape(-1)
     for start in range(0, flat.numel(), _CHUNK):
         part = slice(start, start + _CHUNK)
-        first, second = base.reshape(-1)[part].to(wide), aligned.reshape(-1)[part].to(wide)
-        flat[part] = torch.lerp(first, second, share).to(flat.dtype)
+        first = base.reshape(-1)[part].double()
+        moved = first + share * (aligned.reshape(-1)[part].double() - first)
+        flat[part] = _rounded(moved, flat.dtype)
     if flat.data_ptr() != live.data_ptr():  # a view of something else: reshaping has copied it
         live.copy_(flat.view(live.shape))
+
+
+def _rounded(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """float64 to `dtype` as `weights average` rounds, so that both give the same bits.
+
+    bfloat16 goes by way of float32 there and here. float16 is rounded once there, and torch goes by way of float32, so
+    that float32 is rounded to odd first, after which the second rounding is right (Boldo and Melquiond 2008).
+    """
+    import torch
+
+    if dtype != torch.float16:
+        return values.to(dtype)
+    near = values.float()
+    bits = near.view(torch.int32)
+    inexact = near.double() != values
+    away = values.abs() > near.double().abs()
+    odd = torch.where(inexact & (bits % 2 == 0), bits + torch.where(away, 1, -1), bits)
+    return odd.to(torch.int32).view(torch.float32).to(dtype)
 
 
 def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
