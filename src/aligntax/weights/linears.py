@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,19 @@ def count_experts(model: Any) -> int:
     )
 
 
+def fingerprint(found: dict[str, Linear]) -> str:
+    """A hash that names the model: of every 997th or so weight of each linear, as bfloat16 so that loading is free."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, linear in sorted(found.items()):
+        flat = weight_of(linear).detach().reshape(-1)
+        sample = flat[:: max(1, flat.numel() // 1024)].to("cpu", torch.bfloat16)
+        digest.update(f"{name} {linear.n_out} {linear.n_in} ".encode())
+        digest.update(sample.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _modules(model: Any) -> Iterator[tuple[str, Any]]:
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -161,4 +175,14 @@ def quiet(model: Any) -> Iterator[None]:
             module.training = training
 
 
-__all__ = ["Linear", "bare_name", "count_experts", "hooked", "input_of", "linears", "quiet", "weight_of"]
+__all__ = [
+    "Linear",
+    "bare_name",
+    "count_experts",
+    "fingerprint",
+    "hooked",
+    "input_of",
+    "linears",
+    "quiet",
+    "weight_of",
+]

@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import InputError
 from .batches import batches_of
-from .linears import Linear, hooked, input_of, linears, quiet, weight_of
+from .linears import Linear, fingerprint, hooked, input_of, linears, quiet
 from .sketch import Sketch
 from .tensor_file import read_tensors, write_tensors
 
@@ -255,7 +255,7 @@ def leak(delta: Tensor, moment: Tensor) -> float:
     `delta`: [n_out, n_in]; `moment`: [n_in, n_in]. sqrt(tr(D M D^T) / (|D|^2 tr(M) / n_in)): 1 is a change without
     direction, 0 one that cannot be felt, at most sqrt(n_in). 0 where nothing has changed.
     """
-    norm = float(delta.double().square().sum())
+    norm = float(delta.detach().double().square().sum())
     level = float(moment.double().trace()) / len(moment)
     return math.sqrt(_felt(delta, moment) / (norm * level)) if norm and level else 0.0
 
@@ -267,21 +267,8 @@ def relative_change(delta: Tensor, weight: Tensor, moment: Tensor) -> float:
 
 
 def _felt(delta: Tensor, moment: Tensor) -> float:
-    wide, moment = delta.double(), moment.double().to(delta.device)
+    wide, moment = delta.detach().double(), moment.double().to(delta.device)
     return max(0.0, float(((wide @ moment) * wide).sum()))
-
-
-def fingerprint(found: dict[str, Linear]) -> str:
-    """A hash that names the model: of every 997th or so weight of each linear, as bfloat16 so that loading is free."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, linear in sorted(found.items()):
-        flat = weight_of(linear).detach().reshape(-1)
-        sample = flat[:: max(1, flat.numel() // 1024)].to("cpu", torch.bfloat16)
-        digest.update(f"{name} {linear.n_out} {linear.n_in} ".encode())
-        digest.update(sample.view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _row_hash(ids: Tensor) -> int:
