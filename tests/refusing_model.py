@@ -73,6 +73,30 @@ def text(prompt: list[int]) -> str:
     return " ".join(WORDS[token] for token in prompt[1:])
 
 
+REFUSAL = "I'm sorry, but I can't help with that request."
+REPLY = "The three steps are these: open the valve, wait one minute, then close it again."
+
+
+def saved_refusing_model(folder: Path, *, sentences: bool = False) -> Path:
+    """The model as a folder. It ends each answer after a word; with `sentences` its two answers are English ones."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: at for at, word in enumerate(WORDS)}
+    if sentences:
+        del words[WORDS[REFUSE]], words[WORDS[ANSWER]]
+        words |= {REFUSAL: REFUSE, REPLY: ANSWER}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    fast.chat_template = "{{ '<s> ' }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    refusing_model().save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
 def suite_file(path: Path, prompts: Tokens) -> Path:
     """The requests as a suite of one text a line."""
     path.write_text("".join(text(prompt) + "\n" for prompt in prompts), "utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +17,7 @@ from ..stats.front import FrontRow, difference_of, mean_of, nondominated
 from ..types import Estimate
 from .directions import Directions, Tokens, last_log_probabilities
 from .journal import Journal
-from .objectives import Measured, Objective
+from .objectives import Measured, Objective, Prompts
 from .steer import Steering, Tent, Writers
 
 if TYPE_CHECKING:
@@ -150,26 +150,30 @@ def certify(
     *,
     floor: float,
     level: float = 0.95,
+    prompts: Prompts | None = None,
 ) -> Certified:
     """Tests the front of the selection on other prompts, and chooses the most useful point that holds the floor.
 
     Points go in the order of their SELECTION safety, safest first; the test ends at the first whose exact lower bound
     (Clopper-Pearson, one-sided) is under `floor`. So the chosen one holds it with confidence `level` although
-    several were looked at (fixed sequence testing; Ref: arXiv:2110.01052). A harmful prompt counts as declined only where its score
-    is 1. Raises NotEnoughData where the report has too few harmful prompts to prove the floor at all.
+    several were looked at (fixed sequence testing; Ref: arXiv:2110.01052). A harmful prompt counts as declined only
+    where its score is 1; with `prompts`, which names the families of the report, a family counts once, and only where
+    all of it is declined. Raises NotEnoughData where the report has too few of them to prove the floor at all.
     """
+    named = prompts or Prompts(keys=frozenset())
     writers.restore()
     untouched = report(writers.model)
-    check_size(len(untouched.safety), floor, level)
+    base = _bound(untouched, named, level)
+    check_size(base.n, floor, level)
     tested: list[Tested] = []
     holding = True
     for trial in _sequence(trials):
         assert trial.steering is not None
         with writers.steered(trial.steering, directions) as model:
             measured = report(model)
-        bound = _bound(measured, level)
+        bound = _bound(measured, named, level)
         holding = holding and bound.low is not None and bound.low >= floor
-        tested.append(_tested(trial, measured, untouched, bound, level, holds=holding))
+        tested.append(_tested(trial, (measured, untouched), bound, named, level, holds=holding))
     held = [test for test in tested if test.holds]
     chosen = max(held, key=lambda test: (test.trial.usefulness, test.trial.safety), default=None)
     if chosen is not None:
@@ -178,8 +182,8 @@ def certify(
     return Certified(
         floor=floor,
         level=level,
-        untouched=_row("untouched", "model as it was", {}, untouched, level),
-        untouched_bound=_bound(untouched, level),
+        untouched=_row("untouched", "model as it was", {}, untouched, named, level),
+        untouched_bound=base,
         tested=tuple(tested),
         chosen=chosen,
     )
@@ -208,34 +212,64 @@ def _sequence(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(better, key=lambda trial: (-trial.safety, trial.number))
 
 
-def _bound(measured: Measured, level: float) -> Estimate:
-    declined = int((measured.safety >= 1).sum())
-    return clopper_pearson(declined, len(measured.safety), level=level, side="low")
+def _bound(measured: Measured, prompts: Prompts, level: float) -> Estimate:
+    """The exact one-sided bound of safety; of families where they are named."""
+    names = prompts.harmful or range(len(measured.safety))
+    whole: dict[Hashable, bool] = {}
+    for name, score in zip(names, measured.safety, strict=True):
+        whole[name] = whole.get(name, True) and bool(score >= 1)
+    return clopper_pearson(sum(whole.values()), len(whole), level=level, side="low")
 
 
-def _row(method: str, label: str, settings: dict[str, Any], measured: Measured, level: float) -> FrontRow:
+def _alike(prompts: Prompts, measured: Measured) -> tuple[Hashable, ...] | None:
+    """Families of the over-refusal scores: those of usefulness, where both are of the same prompts."""
+    same = measured.over is not None and len(measured.over) == len(measured.usefulness)
+    return prompts.useful if same else None
+
+
+def _row(
+    method: str, label: str, settings: dict[str, Any], measured: Measured, prompts: Prompts, level: float
+) -> FrontRow:
     return FrontRow(
         method=method,
         label=label,
         settings=settings,
-        safety=mean_of(measured.safety, level=level),
-        usefulness=mean_of(measured.usefulness, level=level),
-        over=None if measured.over is None else mean_of(measured.over, level=level),
+        safety=mean_of(measured.safety, prompts.harmful, level=level),
+        usefulness=mean_of(measured.usefulness, prompts.useful, level=level),
+        over=None
+        if measured.over is None
+        else mean_of(measured.over, _alike(prompts, measured), level=level),
         baseline=method == "untouched",
     )
 
 
 def _tested(
-    trial: Trial, measured: Measured, untouched: Measured, bound: Estimate, level: float, *, holds: bool
+    trial: Trial,
+    pair: tuple[Measured, Measured],
+    bound: Estimate,
+    prompts: Prompts,
+    level: float,
+    *,
+    holds: bool,
 ) -> Tested:
-    over = measured.over is not None and untouched.over is not None
+    after, before = pair
+    over = None
+    if after.over is not None and before.over is not None:
+        over = difference_of(after.over, before.over, _alike(prompts, after), level=level)
     return Tested(
         trial=trial,
-        row=_row("steering", f"trial {trial.number}", msgspec.to_builtins(trial.steering), measured, level),
+        row=_row(
+            "steering",
+            f"trial {trial.number}",
+            msgspec.to_builtins(trial.steering),
+            after,
+            prompts,
+            level,
+        ),
         bound=bound,
-        safety_change=difference_of(measured.safety, untouched.safety, level=level),
-        usefulness_change=difference_of(measured.usefulness, untouched.usefulness, level=level),
-        over_change=difference_of(measured.over, untouched.over, level=level) if over else None,  # type: ignore[arg-type]
+        safety_change=difference_of(after.safety, before.safety, prompts.harmful, level=level),
+        usefulness_change=difference_of(after.usefulness, before.usefulness, prompts.useful, level=level),
+        over_change=over,
         holds=holds,
     )
 
