@@ -108,9 +108,12 @@ def _recipe(said: dict[str, Any]) -> Recipe:
         for path, weight in zip(aligned, weights or [1.0] * len(aligned), strict=True)
     )
     if file is not None:
-        named = [f"--{name}" for name, value in said.items() if value]
-        if named:
-            raise InputError(f"{named[0]} beside --recipe", remedy="say it in the recipe")
+        for name, value in said.items():
+            if value is not None and value is not False and value != ():  # 0 is something said
+                raise InputError(
+                    f"--{'role' if name == 'roles' else name} beside --recipe",
+                    remedy="say it in the recipe",
+                )
         recipe = read_recipe(file)
         if base is None:
             return recipe
@@ -118,11 +121,18 @@ def _recipe(said: dict[str, Any]) -> Recipe:
     blocks, ratio = said.pop("blocks"), said.pop("ratio")
     if (blocks is None) == (ratio is None):
         raise InputError("how much of ALIGNED?", remedy="give --ratio, or --blocks, or --recipe")
-    ratios = Ratios(
-        blocks=(ratio,) if blocks is None else _numbers(blocks, ",", "--blocks"),
-        roles=_roles(said.pop("roles")),
-        extrapolate=said.pop("extrapolate"),
-    )
+    try:
+        ratios = Ratios(
+            blocks=(ratio,) if blocks is None else _numbers(blocks, ",", "--blocks"),
+            roles=_roles(said.pop("roles")),
+            extrapolate=said.pop("extrapolate"),
+        )
+    except InputError as error:
+        if "extrapolate" not in (error.remedy or ""):
+            raise
+        raise InputError(
+            error.what, remedy="add --extrapolate if it is meant to go beyond the two models"
+        ) from None
     given = {name: value for name, value in said.items() if value is not None and name != "roles"}
     return Recipe(base=str(base or ""), models=models, ratios=ratios, **given)
 

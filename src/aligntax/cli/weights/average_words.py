@@ -15,9 +15,11 @@ from ...weights.plan import Plan, role_rows
 from ...weights.result import RESULT, Averaged, TensorResult
 from ..terminal import clean, cut_middle
 
-_ONE_VECTOR = (
-    "one task vector: ties is pruning by magnitude, task_arithmetic is averaging; no other method than these"
-)
+_ONE_VECTOR = {
+    "task_arithmetic": "with one task vector this is averaging, the same as linear",
+    "ties": "with one task vector this is pruning by magnitude: there is no sign to elect",
+    "dare": "with one task vector this is averaging with noise: it keeps the mean alone",
+}
 
 
 def shown_plan(plan: Plan) -> str:
@@ -33,8 +35,8 @@ def shown_plan(plan: Plan) -> str:
     lines.append(f"operation {said.operation}: {explained(plan)}")
     given = {name: getattr(said, name) for name in ("density", "drop", "seed")}
     lines += [f"          {name} {value:g}" for name, value in given.items() if value is not None]
-    if len(said.models) == 1 and said.operation in ("ties", "task_arithmetic", "dare"):
-        lines.append(f"          {_ONE_VECTOR}")
+    if len(said.models) == 1 and said.operation in _ONE_VECTOR:
+        lines.append(f"          {_ONE_VECTOR[said.operation]}")
     lines += ["", *_blocks(plan), *_roles(plan), ""]
     copied = [step for step in plan.steps if step.action == "copy"]
     if copied:
@@ -60,9 +62,8 @@ def shown_result(plan: Plan, result: Averaged) -> str:
         if result.resumed_bytes:
             first += f" ({size(result.resumed_bytes)} were there from before)"
     lines = ["", first]
-    lines.append(
-        f"checked   every name, type and shape; {result.checked} tensors read back and computed anew, equal in every bit"
-    )
+    lines.append("checked   every name, type and shape of what was written")
+    lines.append(f"          {result.checked} tensors read back and sampled: equal to what is computed anew")
     if result.identical:
         lines.append(f"same      {result.identical} tensors are the same in all inputs")
     if result.strange:
