@@ -15,7 +15,16 @@ import torch
 
 from aligntax.errors import InputError
 from aligntax.weights import certificate as record
-from aligntax.weights.certificate import Leak, from_json, headline, leak_ruling, measure, overall, to_json
+from aligntax.weights.certificate import (
+    Leak,
+    details,
+    from_json,
+    leak_ruling,
+    measure,
+    overall,
+    to_json,
+    verdict,
+)
 from aligntax.weights.certifying import Found, Settings, certify
 from aligntax.weights.certifying import measure as measured
 from aligntax.weights.examples import batches, encode, read_split
@@ -399,7 +408,7 @@ def test_a_file_that_is_no_certificate_is_refused(change, said, folders, data, t
 def test_the_same_weights_are_certified_as_unchanged(folders: Path, data: Path):
     certificate = certify(folders / "base", folders / "base", data)
     assert certificate.ruling == "unchanged"
-    assert "Nothing was changed" in headline(certificate)
+    assert verdict(certificate).startswith("Nothing was changed")
     assert certificate.drift.kl.value == 0
     assert certificate.drift.agreement.value == 1
     assert certificate.base.sha256 == certificate.tuned.sha256
@@ -420,7 +429,7 @@ def test_a_setting_that_changes_what_the_weights_compute_is_named(folders: Path,
     certificate = certify(folders / "base", saved(tuned, tmp_path / "eps"), data)
     assert certificate.settings == ("rms_norm_eps",)
     assert certificate.ruling == "outside"
-    assert "rms_norm_eps" in headline(certificate)
+    assert "rms_norm_eps" in details(certificate)[0]
 
 
 def test_another_shape_or_vocabulary_names_the_tensor(folders: Path, data: Path, tmp_path: Path):

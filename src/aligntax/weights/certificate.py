@@ -25,6 +25,7 @@ Ruling = Literal["inside", "outside", "undecided", "unchanged", "unmeasured"]
 Why = Literal["embedding", "head", "norm", "bias", "layout"]
 Kind = Literal["checkpoint", "adapter"]
 
+_WORSE = ("outside", "unmeasured", "undecided")
 _LAYER = re.compile(r"^.*?\.\d+\.")
 
 
@@ -137,6 +138,11 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     written: str  # UTC, ISO 8601
     packages: dict[str, str]
     dtype: str  # in which it was computed
+    held_out_share: (
+        float | None
+    )  # of the rows of one file; None where the held-out rows have a file of their own
+    max_tokens: int  # at which rows were cut
+    chat: bool | None  # whether rows were read as talks; None: where BASE has a chat template
     target: float
     level: float
     base: Side
@@ -212,52 +218,67 @@ def short_kinds(kinds: Iterable[str]) -> dict[str, str]:
     return {kind: end if len(found) == 1 else kind for end, found in ends.items() for kind in found}
 
 
-def headline(certificate: Certificate) -> str:
+def verdict(certificate: Certificate) -> str:
     """The verdict as one sentence, for somebody who reads only one."""
-    target, level = f"{certificate.target:g}", f"{100 * certificate.level:g}%"
     moved = changed(certificate.matrices)
-    peak = worst(moved)
-    if certificate.ruling == "unchanged":
-        return "Nothing was changed: TUNED holds the weights of BASE, so there is nothing to certify."
-    if certificate.ruling == "inside":
-        said = f"{_all(len(moved))} within a leak of {target} on held-out data"
-        return f"{said} ({_peak(peak)}), and nothing else was changed."
-    if certificate.ruling == "undecided":
-        open_ones = sum(matrix.ruling == "undecided" for matrix in moved)
-        return (
-            f"Too little data: for {open_ones} of {_count(len(moved), 'changed matrix', 'changed matrices')} "
-            f"the held-out leak is not known to lie on one side of {target} at {level} ({_peak(peak)})."
-        )
-    return f"{_sentence(' '.join(_outside(certificate, moved, peak, target)))}."
-
-
-def _outside(certificate: Certificate, moved: list[Matrix], peak: Matrix | None, target: str) -> list[str]:
-    beyond = sum(matrix.ruling == "outside" for matrix in moved)
-    unmeasured = sum(matrix.ruling == "unmeasured" for matrix in moved)
+    counted = {ruling: sum(matrix.ruling == ruling for matrix in moved) for ruling in _WORSE}
     matrices = _count(len(moved), "changed matrix", "changed matrices")
-    said = []
-    if beyond:
-        leaks = "leaks" if beyond == 1 else "leak"
-        said.append(f"{beyond} of {matrices} {leaks} more than {target} on held-out data ({_peak(peak)})")
-    if unmeasured:
-        said.append(f"no inputs reached {unmeasured} of {matrices}")
+    target = f"a leak of {certificate.target:g}"
+    if certificate.ruling == "unchanged":
+        return "Nothing was changed: TUNED holds the weights of BASE."
+    if certificate.ruling == "inside":
+        all_of_them = "The one changed matrix stays" if len(moved) == 1 else f"All {matrices} stay"
+        return f"{all_of_them} within {target} on held-out data, and nothing else was changed."
+    if certificate.ruling == "undecided":
+        return f"For {counted['undecided']} of {matrices} the data do not decide whether {target} is kept."
+    if counted["outside"]:
+        lie = "lies" if counted["outside"] == 1 else "lie"
+        return f"{counted['outside']} of {matrices} {lie} above {target} on held-out data."
     if certificate.outside:
         were = "was" if len(certificate.outside) == 1 else "were"
+        return f"{_sentence(groups_in_words(certificate.outside))} {were} changed, of which no leak speaks."
+    if counted["unmeasured"]:
+        return f"No inputs reached {counted['unmeasured']} of {matrices}."
+    return "The settings of the two models differ, of which no leak speaks."
+
+
+def details(certificate: Certificate) -> list[str]:
+    """Sentences that follow the verdict: the largest leak, what else was changed, and what is missing."""
+    moved = changed(certificate.matrices)
+    peak, beyond = worst(moved), len(certificate.outside)
+    leaking = any(matrix.ruling == "outside" for matrix in moved)
+    said = []
+    if peak and peak.leak:
         said.append(
-            f"{_count(len(certificate.outside), 'parameter')} outside the guarantee {were} changed: "
-            f"{groups_in_words(certificate.outside)}"
+            f"The largest leak is {measure(peak.leak.held_out)}, at layer {peak.layer} {peak.kind} "
+            f"({100 * certificate.level:g}% interval {measure(peak.leak.low)} to {measure(peak.leak.high)})."
         )
+    if unmeasured := sum(matrix.ruling == "unmeasured" for matrix in moved):
+        said.append(f"No inputs reached {_count(unmeasured, 'changed matrix', 'changed matrices')}.")
+    if beyond and leaking:
+        were = "was" if beyond == 1 else "were"
+        groups = groups_in_words(certificate.outside)
+        said.append(f"{_count(beyond, 'parameter')} outside the guarantee {were} changed: {groups}.")
+    elif beyond and moved:
+        said.append(f"{_count(len(moved), 'matrix', 'matrices')} inside the layers changed beside.")
     if certificate.settings:
-        said.append(f"settings of the model differ: {', '.join(certificate.settings)}")
-    return ["; ".join(said)]
+        said.append(f"Settings of the model differ: {', '.join(certificate.settings)}.")
+    for missing, what in (
+        (certificate.more_calibration, "calibration"),
+        (certificate.more_held_out, "held-out"),
+    ):
+        if missing:
+            said.append(f"About {missing:,} more {what} tokens are needed.")
+    return said
 
 
 def groups_in_words(outside: Sequence[Outside]) -> str:
-    """What lies outside, counted: "5 norms, the head"."""
+    """What lies outside, counted: "the embedding, 5 norms and the head"."""
     counts: dict[str, int] = {}
     for parameter in outside:
         counts[parameter.why] = counts.get(parameter.why, 0) + 1
-    return ", ".join(_group(why, count) for why, count in counts.items())
+    said = [_group(why, count) for why, count in counts.items()]
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
 def _group(why: str, count: int) -> str:
@@ -274,16 +295,6 @@ def _group(why: str, count: int) -> str:
     return one if count == 1 or why == "head" else f"{count} {several}"
 
 
-def missing_data(certificate: Certificate) -> list[str]:
-    """How many more tokens would decide what is undecided, in words; empty where nothing is."""
-    said = []
-    if certificate.more_calibration:
-        said.append(f"about {certificate.more_calibration:,} more calibration tokens are needed")
-    if certificate.more_held_out:
-        said.append(f"about {certificate.more_held_out:,} more held-out tokens are needed")
-    return said
-
-
 def measure(number: float | None) -> str:
     """Three significant digits: 0.0431, 1.21, 1.3e-05; a dash where there is none."""
     if number is None:
@@ -293,16 +304,6 @@ def measure(number: float | None) -> str:
     if not number:
         return "0"
     return f"{number:#.3g}" if abs(number) < 99.95 else f"{number:,.0f}"
-
-
-def _peak(matrix: Matrix | None) -> str:
-    if matrix is None or matrix.leak is None:
-        return "none was measured"
-    return f"the largest is {measure(matrix.leak.held_out)}, at layer {matrix.layer} {matrix.kind}"
-
-
-def _all(number: int) -> str:
-    return "The one changed matrix stays" if number == 1 else f"All {number:,} changed matrices stay"
 
 
 def _count(number: int, noun: str, several: str = "") -> str:

@@ -157,6 +157,9 @@ def measure(
     more = _more(matrices, parts, settings)
     facts = {
         "dtype": str(before.dtype).removeprefix("torch."),
+        "held_out_share": settings.held_out if isinstance(settings.held_out, float) else None,
+        "max_tokens": settings.max_tokens,
+        "chat": settings.chat,
         "target": settings.target,
         "level": settings.level,
         "displacement": total,
