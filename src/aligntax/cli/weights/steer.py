@@ -120,7 +120,14 @@ class _Ready(msgspec.Struct, frozen=True, kw_only=True):
     "--batch-size", type=click.IntRange(min=1), default=16, show_default=True, metavar="N",
     help="Prompts answered at a time.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the halves and of the search.",
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "auto"]),
@@ -160,15 +167,13 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    r"""Lower the false refusals of MODEL by ablating, from what its layers write, the direction that refusing wrongly
+    """Lower the false refusals of MODEL by ablating, from what its layers write, the direction that refusing wrongly
     has beside refusing rightly. The direction of true refusal is kept: no option ablates it.
 
     Half of the prompts find the directions and choose a setting, the other half say what it is worth. A model is
     written only where the lower confidence bound of its refusals of harmful requests is at or above --floor.
 
-    \b
-    aligntax weights steer MODEL --suite clinical --floor 0.9 -o OUT
-    aligntax weights steer MODEL --harmful harmful.txt --benign benign.txt --look-alikes alike.txt --dry-run
+    Start with:  aligntax weights steer MODEL --suite clinical --dry-run
 
     Exit codes: 0 written; 1 nothing holds the floor and gains; 2 could not run; 3 too few prompts.
     """
