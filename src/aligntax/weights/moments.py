@@ -110,13 +110,14 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
         return float(self.sums[group].double().trace())
 
 
-def collect(
+def collect(  # noqa: PLR0913 - each is one thing to say
     model: Any,
     batches: Iterable[dict[str, Any]],
     *,
     kept: Collection[str] | None = None,
     partial: str | Path | None = None,
     every: int = 50,
+    keep: bool = False,
     sketch_above: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Moments:
@@ -126,7 +127,7 @@ def collect(
     `kept`: names of linears, others are passed over: with some layers at a time a large model needs less memory.
     Products are float32 (never TF32); sums are float64 on the CPU, float32 on a GPU, where the model is.
     `partial`: a file written every `every` batches; where it is there already, reading goes on behind its rows, and
-    it is removed at the end. `sketch_above`: inputs wider than this are sketched by Frequent Directions in 1024 rows
+    it is removed at the end, unless `keep`: then it holds the whole, and the next call reads no row. `sketch_above`: inputs wider than this are sketched by Frequent Directions in 1024 rows
     (`weights/sketch.py`) where a square of them does not fit: 18,944 wide, it takes 1.4 GB in float32. `progress` is called with the tokens read so far.
     Raises InputError where the partial file is of other data or another model, or no token is read.
     """
@@ -146,9 +147,12 @@ def collect(
         raise InputError("the partial file is of other data", where=str(partial), remedy="delete it")
     if not reading.tokens:
         raise InputError("no token was read", remedy="give rows with text")
-    if partial:
+    moments = reading.moments()
+    if partial and keep:
+        moments.save(partial)
+    elif partial:
         Path(partial).unlink(missing_ok=True)
-    return reading.moments()
+    return moments
 
 
 class _Reading:
@@ -174,8 +178,12 @@ class _Reading:
         if not path.exists():
             return 0
         before = Moments.load(path)
-        if before.model != self.model or before.groups != self.groups:
-            raise InputError("the partial file is of another model", where=str(path), remedy="delete it")
+        limit = self.sketch_above
+        wide = {group for group, one in self.readers.items() if limit is not None and one.n_in > limit}
+        if before.model != self.model or before.groups != self.groups or set(before.sketches) != wide:
+            raise InputError(
+                "the partial file is of another model or pass", where=str(path), remedy="delete it"
+            )
         device = next(iter(self.readers.values())).module.weight.device
         self.tokens, self.sums, self.sketches = before.tokens, {}, dict(before.sketches)
         for group, total in before.sums.items():
