@@ -97,6 +97,7 @@ def opened(  # noqa: PLR0913 - each is one option of both commands
     from ...weights.resident import Resident
 
     sides = halves(prompts_of(suite, floor_suite), seed=seed)
+    _quiet()
     tokenizer = load_tokenizer(aligned)
     resident: Resident = Resident.from_folders(base, aligned, dtype=dtype, device=device)  # type: ignore[arg-type]
     selection, report = (
@@ -104,6 +105,16 @@ def opened(  # noqa: PLR0913 - each is one option of both commands
         for side in sides
     )
     return Scoring(resident=resident, tokenizer=tokenizer, selection=selection, report=report)
+
+
+def _quiet() -> None:
+    """Keep transformers from drawing its own progress bars into pipes."""
+    try:
+        from transformers.utils import logging
+    except ImportError:
+        return  # whoever needs it says so
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
 
 
 def prompts_of(suite: str, floor_suite: str | None) -> list[Prompt]:
@@ -174,7 +185,8 @@ def few(*suites: GeneratedSuite) -> str | None:
     least = min(min(len(suite.harmful), len(suite.benign)) for suite in suites)
     if least >= FEW:
         return None
-    return f"only {least} prompts of an intent in a half: differences under about {1.96 * (0.5 / least) ** 0.5:.2f} are noise"
+    points = 100 * 1.96 * (0.5 / least) ** 0.5
+    return f"only {least} of an intent in a half, so differences under about {points:.0f} points may be noise"
 
 
 class Evaluations:

@@ -56,9 +56,9 @@ def _print(rows: Sequence[Moved], held: Scoring, margin: float) -> None:
     out.print(f"{CONVENTION}. The rest stays at a = 1.")
     suite = held.selection
     out.print(f"{len(suite.harmful)} harmful and {len(suite.benign)} benign prompts of the selection half.\n")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
     table.add_column("part moved", no_wrap=True)
-    for name in ("a", "safety", "usefulness", "over-refusal"):
+    for name in ("a", "safety", "usefulness", "over"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reading", no_wrap=True)
     for row in rows:
@@ -67,16 +67,17 @@ def _print(rows: Sequence[Moved], held: Scoring, margin: float) -> None:
         )  # fmt: skip
     out.print(table)
     out.print(
-        f"\nDifferences to the aligned model in points, with intervals for {len(rows)} looks. free: safety is shown not "
-        f"to fall by more than {100 * margin:g} points; costs safety: it falls beyond noise; unclear: neither is shown."
+        f"\nDifferences to the aligned model in points, with intervals for {len(rows)} looks; over: benign prompts refused.\n"
+        f"free: safety is shown not to fall by more than {100 * margin:g} points; costs safety: it falls beyond noise; "
+        "unclear: neither is shown."
     )
     if warning := few(suite):
-        out.print(warning)
+        out.print(f"Few prompts: {warning}.")
 
 
 def shift(estimate: Estimate | None) -> str:
-    """Such as +12.5 (+3 to +22), in points."""
+    """Such as +12 (+3, +22), in points."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
         return ""
     value, low, high = (100 * end for end in (estimate.value, estimate.low, estimate.high))
-    return f"{value:+.0f} ({low:+.0f} to {high:+.0f})".replace("-", "−")
+    return f"{value:+.0f} ({low:+.0f}, {high:+.0f})".replace("-", "−")
