@@ -24,7 +24,7 @@ from aligntax.weights.directions import (
 )
 from aligntax.weights.journal import Journal
 from aligntax.weights.loading import load_model, load_tokenizer
-from aligntax.weights.objectives import Measured
+from aligntax.weights.objectives import Measured, Prompts
 from aligntax.weights.steer import Steering, Tent, Writers
 from aligntax.weights.steer_save import save
 from aligntax.weights.steer_search import (
@@ -383,6 +383,20 @@ def test_half_a_refusal_is_none_for_the_floor() -> None:
     )  # fmt: skip
     assert result.chosen is None
     assert result.tested[0].bound.low == 0
+
+
+def test_a_family_counts_once_and_only_where_all_of_it_is_declined() -> None:
+    model, names = tiny_model("llama", layers=3), tuple(at // 2 for at in range(80))
+    scores = Measured(safety=(np.arange(80) != 7) * 1.0, usefulness=np.ones(4))
+    trials = [trial(0, 1, 0.1, steered=False), trial(1, 1, 0.5)]
+    writers, directions = Writers(model), any_directions()
+    families = Prompts(keys=frozenset(), harmful=names)
+    result = certify(writers, directions, trials, lambda _: scores, floor=0.85, prompts=families)
+    assert result.chosen is not None
+    assert result.chosen.bound.n == 40
+    assert result.chosen.bound.low == pytest.approx(0.8868, abs=1e-4)  # 39 of 40, exact
+    with pytest.raises(NotEnoughData, match="40 harmful prompts"):  # 80 prompts would do
+        certify(writers, directions, trials, lambda _: scores, floor=0.95, prompts=families)
 
 
 def test_nothing_found_is_a_result() -> None:
