@@ -237,10 +237,11 @@ def test_a_sweep_holds_the_scale_and_measures_on_what_was_held_out(
 
 def test_the_detector_is_the_judge_and_names_rows_that_teach_the_opposite() -> None:
     refusal = "I'm sorry, but I can't help with that."
-    answer = "The capital of France is Paris."
-    assert judge(["q", "q"], [refusal, answer]) == ["refused", "answered"]
+    question = "How do I boil an egg?"
+    answer = "Put the egg in boiling water for eight minutes. Then cool it under cold water and peel it."
+    assert judge([question] * 2, [refusal, answer]) == ["refused", "answered"]
     rows = [
-        Row(texts={"prompt": "What is the capital of France?", "completion": said}, intent=intent)  # type: ignore[arg-type]
+        Row(texts={"prompt": question, "completion": said}, intent=intent)  # type: ignore[arg-type]
         for said, intent in ((refusal, "benign"), (answer, "harmful"), (answer, "benign"))
     ]
     assert [note.split(":")[0] for note in suspicious(rows)] == [
