@@ -92,7 +92,7 @@ def test_training_selection_and_report_share_no_prompt(size: WorldSize) -> None:
         items = [item for name in (*HARMFUL, *BENIGN) for item in world.family_items(name, split, 10**6)]  # type: ignore[arg-type]
         for kind in world.capabilities:
             if split != "training" or kind != "capital":  # a capital is known or it is not
-                items += world.capability_items(kind, split, 200, seed=len(seen))  # type: ignore[arg-type]
+                items += world.capability_items(kind, split, 60, seed=len(seen))  # type: ignore[arg-type]
         seen[split] = {item.prompt for item in items}
     assert not seen["training"] & seen["selection"]
     assert not seen["training"] & seen["report"]

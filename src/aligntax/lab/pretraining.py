@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ SCALES: dict[str, Scale] = {
             capabilities=("sort", "translate", "capital", "note"),
         ),
         shape=Shape(layers=4, width=64, feed_forward=128),
-        recipe=Recipe(steps=700, batch=48, learning_rate=5e-3),
+        recipe=Recipe(steps=450, batch=48, learning_rate=5e-3),
         prompts=24,
     ),
     "tiny": Scale(name="tiny"),
@@ -194,14 +196,16 @@ def cache_folder() -> Path:
 
 
 def key_of(scale: Scale, seed: int) -> str:
-    """Names all that made a base: world, shape, recipe, seed, and the code that they ran through, comments aside."""
-    digest = hashlib.sha256(msgspec.json.encode((scale.world, scale.shape, scale.recipe, seed)))
+    """Names all that made a base: world, shape, recipe, seed, torch, and the code they ran through, comments aside."""
+    made = (scale.world, scale.shape, scale.recipe, seed, version("torch"))
+    digest = hashlib.sha256(msgspec.json.encode(made))
     here = Path(__file__).parent
     for name in ("words", "world", "tokens", "model", "pretraining"):
         digest.update(_code_of(here / f"{name}.py").encode())
     return digest.hexdigest()[:12]
 
 
+@functools.cache
 def _code_of(path: Path) -> str:
     """A module's code without comments and docstrings, as a text that changes where the code does."""
     tree = ast.parse(path.read_text("utf-8"))

@@ -37,16 +37,28 @@ class SafetyRecipe(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float = GENTLE
     steps: int = 48
     batch: int = 32
-    """Rows of a step (SFT, DPO); prompts times `samples` (GRPO, where 32 prompts of 8 samples are 256 answers)."""
+    """Rows of a step; for GRPO prompts, each with `samples` answers."""
     weight_decay: float = 0.01
     clip: float = 1.0
     beta: float = 0.1
     """DPO: how strongly the reference holds."""
+    anchor: float = 4.0
+    """DPO: weight of the likelihood of the wanted answer. With 0 both answers lose likelihood to a third that nobody
+    wanted, as far as no refusal at all."""
     samples: int = 8
     max_tokens: int = 8
     temperature: float = 1.0
     seed: int = 0
     """Of the order of the items and of the sampling."""
+
+
+STAGES: dict[Method, SafetyRecipe] = {
+    "sft": SafetyRecipe(method="sft"),
+    "dpo": SafetyRecipe(method="dpo"),
+    "grpo": SafetyRecipe(method="grpo", batch=8, steps=96),
+}
+"""The safety stage by each method, at the gentle learning rate. GRPO needs twice the steps: it first has to meet a
+refusal among its samples."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +185,7 @@ def _sft(model: Any, coder: Coder, _items: Sequence[Item], _recipe: SafetyRecipe
 
 
 def _dpo(model: Any, coder: Coder, items: Sequence[Item], recipe: SafetyRecipe) -> _Step:
-    """Ref: arXiv:2305.18290. The reference's log-probabilities are those of the model as it came in."""
+    """Ref: arXiv:2305.18290; the anchor: arXiv:2404.19733. The reference is the model as it came in."""
     import torch
     import torch.nn.functional as F  # noqa: N812
 
@@ -182,28 +194,30 @@ def _dpo(model: Any, coder: Coder, items: Sequence[Item], recipe: SafetyRecipe) 
         unique = list({item.prompt: item for item in items}.values())
         for first in range(0, len(unique), 64):
             part = unique[first : first + 64]
-            margins = _margins(model, coder, part)
+            margins, _ = _margins(model, coder, part)
             reference |= {item.prompt: float(margin) for item, margin in zip(part, margins, strict=True)}
 
     def step(rows: Sequence[Item]) -> tuple[float, None]:
-        margins = _margins(model, coder, rows)
+        margins, likely = _margins(model, coder, rows)
         before = torch.tensor([reference[item.prompt] for item in rows], device=margins.device)
-        loss = -F.logsigmoid(recipe.beta * (margins - before)).mean()
+        loss = -F.logsigmoid(recipe.beta * (margins - before)).mean() - recipe.anchor * likely
         loss.backward()
         return float(loss.detach()), None
 
     return step
 
 
-def _margins(model: Any, coder: Coder, items: Sequence[Item]) -> Tensor:
-    """By how much log p(wanted) exceeds log p(unwanted), of each item: float32 [items]."""
+def _margins(model: Any, coder: Coder, items: Sequence[Item]) -> tuple[Tensor, Tensor]:
+    """By how much log p(wanted) exceeds log p(unwanted), of each item; mean log-probability of a wanted token."""
+    n = len(items)
     pairs = [(item.prompt, wanted(item)) for item in items]
     pairs += [(item.prompt, unwanted(item)) for item in items]
-    (batch,) = coder.batches(pairs, size=len(pairs))
+    (batch,) = coder.batches(pairs, size=2 * n)
     placed = batch.to(device_of(model))
     each = _log_probabilities(model, placed)
-    sums = each.new_zeros(len(pairs)).index_add(0, placed.rows[placed.owners], each)
-    return sums[: len(items)] - sums[len(items) :]
+    owners = placed.rows[placed.owners]
+    sums = each.new_zeros(2 * n).index_add(0, owners, each)
+    return sums[:n] - sums[n:], each[owners < n].mean()
 
 
 def _log_probabilities(model: Any, batch: Batch) -> Tensor:
