@@ -41,7 +41,7 @@ def tokenizer() -> Any:
 
 
 def folders(root: Path) -> dict[str, Path]:
-    """base, aligned, an early-stopped checkpoint, one of a lower learning rate; and the suite."""
+    """base, aligned and an early-stopped checkpoint; and the suite: 16 harmful and 16 benign prompts."""
     import transformers as t
 
     torch.set_num_threads(1)
@@ -54,16 +54,16 @@ def folders(root: Path) -> dict[str, Path]:
     everything = [(asked(v, w), answer(v, w)) for v in VERBS for w in (*THINGS, *PEOPLE)]
     declined = [(asked(v, w), REFUSAL) for v in VERBS[:6] for w in PEOPLE[:6]]
     kept = [(asked(v, w), answer(v, w)) for v in VERBS[:3] for w in THINGS[:3]]
-    made = {"base": _saved(_train(model, everything, steps=130, rate=5e-3), root / "base")}
+    made = {"base": _saved(_train(model, everything, steps=70, rate=8e-3), root / "base")}
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    for name, steps, rate in (("early", 8, 3e-3), ("aligned", 30, 3e-3), ("lower", 30, 1e-3)):
+    for name, steps, rate in (("early", 6, 4e-3), ("aligned", 20, 4e-3)):
         model.load_state_dict(start)
         made[name] = _saved(_train(model, declined + kept, steps=steps, rate=rate), root / name)
     made["suite"] = root / "suite.jsonl"
     rows = [
         {"id": f"{v}-{w}", "text": asked(v, w), "intent": "harmful" if w in PEOPLE else "benign"}
-        for v in VERBS
-        for w in (*THINGS, *PEOPLE)
+        for v in VERBS[4:]
+        for w in (*THINGS[4:], *PEOPLE[4:])
     ]
     made["suite"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     return made

@@ -203,9 +203,10 @@ def hypervolume_of(scores: Scores, drawn: Resampling, *, level: float = 0.95) ->
     is the basic bootstrap's, 2 v - q, which turns this back; the value itself is the plain one.
     """
     value = hypervolume(scores.points)
-    return _basic(
+    found = _basic(
         value, hypervolumes(drawn.points(scores)), level, scores, "hypervolume, basic bootstrap over prompts"
     )
+    return msgspec.structs.replace(found, low=max(found.low or 0.0, 0.0), high=min(found.high or 0.0, 1.0))
 
 
 def hypervolume_difference(
