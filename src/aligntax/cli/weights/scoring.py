@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import msgspec
 
 from ...errors import InputError
 
@@ -70,13 +70,14 @@ def options(command: _Command) -> _Command:
     return command
 
 
-class Scoring(msgspec.Struct, frozen=True, kw_only=True):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scoring:
     """Two models in memory and the two halves of the prompts."""
 
-    resident: Any
+    resident: Resident
     tokenizer: Any
-    selection: Any  # GeneratedSuite
-    report: Any  # GeneratedSuite
+    selection: GeneratedSuite
+    report: GeneratedSuite
 
 
 def opened(  # noqa: PLR0913 - each is one option of both commands
@@ -166,6 +167,8 @@ def judge(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:
 def fingerprint(suite: GeneratedSuite) -> str:
     """Names the prompts of a half, in their order, with what is asked of the answers."""
     import hashlib
+
+    import msgspec
 
     prompts = [*suite.harmful, *suite.benign]
     return hashlib.sha256(msgspec.json.encode(prompts)).hexdigest()[:16]
