@@ -19,7 +19,10 @@ from click.testing import CliRunner, Result
 from aligntax.cli import commands
 from aligntax.weights.average_journal import NAME as JOURNAL
 from aligntax.weights.operations import OPERATIONS
+from aligntax.weights.ratios import POLICIES, ROLES
+from aligntax.weights.recipe import Recipe, read_recipe
 from averages import Tensors, bytes_of, folder_of, random_raw
+from documents import text_of
 
 NAMES = (
     "model.embed_tokens.weight",
@@ -216,3 +219,18 @@ def read_until(file: int, text: str, patience_s: float) -> str:
             except OSError:  # the other end is closed
                 break
     return seen
+
+
+def test_every_operation_role_and_field_of_a_recipe_is_in_the_reference() -> None:
+    page = text_of("reference/weights.md")
+    named = set(re.findall(r"`([^`\n]+)`", page))
+    fields = {field for field in Recipe.__struct_fields__ if field not in ("version", "ratios")}
+    assert {*OPERATIONS, *ROLES, *fields} - named == set()
+    for role, policy in POLICIES.items():
+        assert re.search(rf"^\| `{role}` \|.*\| `{policy}`", page, re.MULTILINE), role
+
+
+def test_the_recipe_in_the_reference_is_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", text_of("reference/weights.md"), re.DOTALL)
+    (tmp_path / "r.yaml").write_text(block, "utf-8")
+    assert read_recipe(tmp_path / "r.yaml").ratios.blocks == (0.9, 0.7, 0.8)
