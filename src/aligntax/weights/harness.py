@@ -132,5 +132,5 @@ def _harness() -> tuple[Any, Any]:
         import lm_eval
         from lm_eval.models.huggingface import HFLM
     except ImportError as absent:
-        raise MissingExtra("lm-evaluation-harness (pip install lm_eval), beside what", "weights") from absent
+        raise MissingExtra("lm_eval (pip install lm_eval) and transformers", "weights") from absent
     return lm_eval, HFLM
