@@ -43,7 +43,7 @@ Watch = Callable[[str, int, int], None]
 CALIBRATION_TOKENS = 2
 """Calibration tokens wanted per input of a matrix: fewer inputs than directions leave every change room to hide."""
 HELD_OUT_TOKENS = 1
-HELD_OUT_ROWS = 20
+HELD_OUT_ROWS = 40  # with fewer, intervals over rows are too short (benchmarks/coverage_certificate.py)
 _MOST_MORE = 1000  # times what is there; a leak that close to the target is not decided by more data
 
 

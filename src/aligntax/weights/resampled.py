@@ -16,7 +16,7 @@ def ratios(
 
     `above`, `below`: [rows] or [rows, columns]; a column is a ratio of its own, and all are resampled together. Rows are
     drawn with replacement and tokens of one row stay together, because they are alike. Assumes rows drawn independently;
-    with 20 rows and skewed ratios a 95 % interval holds in about 90 %. A ratio over 0 is NaN. Arrays [columns] come back.
+    with 40 rows a 95 % interval holds in 91 to 93 % (benchmarks/coverage_certificate.py). A ratio over 0 is NaN. Arrays [columns] come back.
 
     Ref: Efron and Tibshirani 1993, chapter 13.
     """
