@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from aligntax.errors import InputError
 from aligntax.weights import average as engine
+from aligntax.weights import pieces
 from aligntax.weights.average import average
 from aligntax.weights.average_journal import NAME as JOURNAL
 from aligntax.weights.checkpoint import open_checkpoint
@@ -131,6 +133,34 @@ def test_what_no_average_touches_is_copied(tmp_path: Path) -> None:
     same = averaged(tmp_path / "same", base, base, blocks=(0.3,))
     assert bytes_of(tmp_path / "same") == bytes_of(base)
     assert (result.identical, same.identical) == (1, 3)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.003])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_tensors_of_many_pieces_come_out_the_same_however_quick_the_pieces_are(
+    operation: str, wait_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, aligned = pair(tmp_path, "BF16")
+    averaged(tmp_path / "whole", base, aligned, operation=operation)
+    monkeypatch.setattr(pieces, "PIECE", 1024)
+    plan = make_plan(recipe_of(base, aligned, operation=operation), tmp_path / "o")
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int, tensor: str) -> None:
+        told.append((done, total))
+        time.sleep(wait_s)  # pieces are done before the next is handed out
+
+    result = average(plan, threads=3, progress=progress)
+    assert bytes_of(tmp_path / "o") == bytes_of(tmp_path / "whole")
+    assert {len(tensor.done.hashes) for tensor in result.tensors} == {2}
+    assert told == sorted(told)
+    expected = hashlib.sha256(
+        b"".join(
+            hashlib.sha256(bytes_of(base)[LAYER.format(0)][at : at + 1024]).digest()
+            for at in range(0, 10_000, 1024)
+        )
+    ).hexdigest()
+    assert next(t.done for t in result.tensors if t.name == LAYER.format(0)).hashes[0] == expected
 
 
 def test_norms_are_those_of_the_changes(tmp_path: Path) -> None:
@@ -428,6 +458,7 @@ SLOW = """
 import os, signal, sys, time
 from pathlib import Path
 from aligntax.weights import average as engine
+from aligntax.weights import pieces
 from aligntax.weights.pieces import Pieces
 from aligntax.weights.plan import make_plan
 sys.path.insert(0, {tests!r})
@@ -520,8 +551,6 @@ def test_two_at_once_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aligntax.weights import pieces
-
     base, aligned = many(tmp_path)
     left = [30]
 

@@ -27,7 +27,7 @@ from .card import write_companions
 from .check import check, to_check
 from .checkpoint import inodes
 from .operations import MEASURES, Settings, loaded
-from .pieces import PIECE, Piece, Pieces, count_pieces
+from .pieces import Piece, Pieces, count_pieces, size_of_piece
 from .plan import Plan, Step, check_space
 from .result import RESULT, Averaged, TensorResult, content_of, read_result
 
@@ -88,7 +88,7 @@ def _run(plan: Plan, pieces: Pieces, journal: Journal, workers: int, progress: P
             future, nbytes = in_flight.popleft()
             future.result()
             done += nbytes
-        while waiting and all(future.done() for future in waiting[0].futures):
+        while waiting and waiting[0].finished():
             _note(journal, waiting.popleft())
 
     with ThreadPoolExecutor(workers, thread_name_prefix="average") as pool:
@@ -101,7 +101,7 @@ def _run(plan: Plan, pieces: Pieces, journal: Journal, workers: int, progress: P
                 for at in range(count_pieces(step)):
                     future = pool.submit(pieces.work, step, at, settings)
                     waiting[-1].futures.append(future)
-                    in_flight.append((future, min(PIECE, step.target.nbytes - at * PIECE)))
+                    in_flight.append((future, size_of_piece(step, at)))
                     settle(2 * workers)
                     if progress:
                         progress(done, total, step.name)
@@ -115,6 +115,10 @@ class _Begun(NamedTuple):
     step: Step
     settings: Settings
     futures: list[Future[Piece]]
+
+    def finished(self) -> bool:
+        """Whether every piece was handed out and is written."""
+        return len(self.futures) == count_pieces(self.step) and all(future.done() for future in self.futures)
 
 
 def _settings(pieces: Pieces, step: Step) -> Settings:

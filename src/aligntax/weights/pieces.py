@@ -141,6 +141,11 @@ def count_pieces(step: Step) -> int:
     return -(-step.target.nbytes // PIECE)
 
 
+def size_of_piece(step: Step, at: int) -> int:
+    """Bytes of piece `at` of a tensor."""
+    return min(PIECE, step.target.nbytes - at * PIECE)
+
+
 def _blocks(raw: Raw, dtype: str) -> Iterator[tuple[int, int]]:
     size = _BLOCK * SIZES[dtype]
     return ((start, min(start + size, len(raw))) for start in range(0, len(raw), size))
