@@ -306,6 +306,16 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_as_one_that_was_not(
             torch.testing.assert_close(second[name], value)
 
 
+def test_an_adapter_loads_from_any_working_folder(
+    models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = models()
+    monkeypatch.chdir(base.parent)
+    train(recipe("sft"), base.name, mixed("sft"), tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    assert changed(base, tmp_path / "out")
+
+
 def test_a_finished_run_is_not_trained_again(models: Any, tmp_path: Path) -> None:
     base, data = models(), mixed("sft")
     first = train(recipe("sft"), base, data, tmp_path / "out")

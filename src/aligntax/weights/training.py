@@ -56,8 +56,10 @@ def train(
         return former
     if is_first():
         begin(folder, known)
-    with offline():
-        losses, resumed_from = _run(recipe, source, mixed, folder, bases=bases, judge=judge, report=report)
+    with offline():  # an adapter names its base: by its whole path, so that it loads from anywhere
+        losses, resumed_from = _run(
+            recipe, source.resolve(), mixed, folder, bases=bases, judge=judge, report=report
+        )
     kept = tuple(whole_checkpoints(folder / CHECKPOINTS))
     trained = Trained(
         folder=folder, plan=plan, losses=losses, checkpoints=kept, resumed_from=resumed_from,
