@@ -632,3 +632,14 @@ def test_memory_does_not_follow_the_size_and_torch_is_not_needed(tmp_path: Path)
         peaks.append(float(peak))
     assert peaks[1] < 120
     assert peaks[1] < peaks[0] + 25
+
+
+def test_a_name_in_a_checkpoint_cannot_write_into_the_card(tmp_path: Path) -> None:
+    name = "model.layers.0.`|</td><script>alert(1)</script>"
+    made = [
+        folder_of(tmp_path / f"m{at}", {name: ("F32", (3,), random_raw("F32", 3, at))}) for at in range(2)
+    ]
+    averaged(tmp_path / "o", *made)
+    card = (tmp_path / "o" / "README.md").read_text("utf-8")
+    assert "<script" not in card
+    assert "model.layers.0.___" in card

@@ -102,7 +102,7 @@ def card(plan: Plan, result: Averaged) -> str:
     lines += ["Tensors that safety training moved most, relative to their own norm:", ""]
     lines += _table(
         ("tensor", "a", "moved"),
-        [(f"`{one.name}`", f"{one.ratio:g}", f"{one.relative:.4g}") for one in result.largest(10)],
+        [(f"`{_plain(one.name)}`", f"{one.ratio:g}", f"{one.relative:.4g}") for one in result.largest(10)],
     )
     lines += [
         f"Recipe SHA-256: `{result.recipe_sha256}`. All norms, hashes and ratios: `{RESULT}`.",
@@ -119,5 +119,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A folder's name that Markdown does not read as anything else."""
+    """A name that Markdown does not read as anything else."""
     return "".join(sign if sign.isalnum() or sign in " ._-" else "_" for sign in name)
