@@ -16,6 +16,7 @@ import pytest
 from aligntax.errors import InputError
 from aligntax.estimate import summarise
 from aligntax.report import write_report
+from aligntax.report.sheet import write_page
 from aligntax.report.wording import UNCORRECTED, count, percent, reason
 from aligntax.types import Problem
 from pages import Element, parse
@@ -282,7 +283,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_no_draft(frame, 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("aligntax.report.page.os.replace", full)
+    monkeypatch.setattr("aligntax.report.sheet.os.replace", full)
     with pytest.raises(InputError, match="No space left"):
         write_report(frame, out)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -410,3 +411,9 @@ def test_the_reason_of_an_unjudged_call_is_its_outcome():
 def test_a_language_that_cannot_be_judged_is_named_in_the_reason():
     row = one_verdict(label="undetermined", p_full=None, p_part=None, p_none=None, language="sv")
     assert "does not judge text in this language (sv)" in reason(row.row(0, named=True))
+
+
+def test_a_report_below_a_file_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_page(tmp_path / "file" / "report.html", "<p>")

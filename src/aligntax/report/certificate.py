@@ -25,7 +25,7 @@ from ..weights.certificate import (
 )
 from . import wording
 from .leaks import Panel, panels
-from .page import _environment, _file, _policy, _write  # the sheet that every page of this room is printed on
+from .sheet import environment, policy, template_text, write_page
 from .text import clip
 
 RULINGS = {
@@ -54,21 +54,22 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_certificate(certificate: Certificate, out: str | Path) -> Path:
     """Write the page to `out`, in one step, and return its path. Raises InputError where it cannot be written."""
-    return _write(Path(out), render_certificate(certificate))
+    return write_page(Path(out), render_certificate(certificate))
 
 
 def render_certificate(certificate: Certificate) -> str:
     """The page as text. Names from the certificate are escaped, and nothing is fetched."""
-    css, js = Markup(_file("page.css") + _file("certificate.css")), Markup(_file("page.js"))  # noqa: S704 - our own files
+    css = Markup(template_text("page.css") + template_text("certificate.css"))  # noqa: S704 - our own files
+    js = Markup(template_text("page.js"))  # noqa: S704 - our own file
     moved = changed(certificate.matrices)
     layers = 1 + max((matrix.layer for matrix in certificate.matrices), default=0)
     return (
-        _environment()
+        environment()
         .get_template("certificate.html")
         .render(
             css=css,
             js=js,
-            policy=_policy(css, js),
+            policy=policy(css, js),
             certificate=certificate,
             moved=moved,
             still=len(certificate.matrices) - len(moved),

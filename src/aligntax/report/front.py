@@ -17,7 +17,7 @@ from ..types import Estimate
 from ..weights.search import Found
 from ..weights.sensitivity import Moved
 from .front_chart import front_chart, legend, methods_of
-from .page import _environment, _file, _policy, _write
+from .sheet import environment, policy, template_text, write_page
 
 CONVENTION = "theta = theta0 + a * (theta1 - theta0)"
 _HEATS = 5  # shades on either side of no difference
@@ -48,20 +48,20 @@ def write_front_report(
     that writes the chosen point; `facts` say what the scores depend on; `sensitivity` is what a scan found.
     Raises InputError where `out` cannot be written.
     """
-    css = Markup(_file("page.css") + _file("front.css"))  # noqa: S704 - our own files
-    js = Markup(_file("page.js"))  # noqa: S704 - our own file
+    css = Markup(template_text("page.css") + template_text("front.css"))  # noqa: S704 - our own files
+    js = Markup(template_text("page.js"))  # noqa: S704 - our own file
     page = (
-        _environment()
+        environment()
         .get_template("front.html")
         .render(
-            css=css, js=js, policy=_policy(css, js), version=__version__, written=dt.datetime.now(dt.UTC), title=title,
+            css=css, js=js, policy=policy(css, js), version=__version__, written=dt.datetime.now(dt.UTC), title=title,
             rows=rows, found=found, write=write, facts=_flat(facts or {}), convention=CONVENTION, rule=RULE,
             chart=front_chart(rows, title="Usefulness against safety", floor=found.safety if found else None),
             legend=legend(rows), methods=methods_of(rows), heat=heat_rows(sensitivity), share=share, shift=shift,
             area=area,
         )
     )  # fmt: skip
-    return _write(pathlib.Path(out), page)
+    return write_page(pathlib.Path(out), page)
 
 
 def heat_rows(moved: Sequence[Moved]) -> list[tuple[str, str, list[Cell], str]]:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import functools
-import hashlib
-import importlib.resources
-import os
 import pathlib
-import secrets
 from collections.abc import Sequence
 
 import jinja2
@@ -18,10 +13,9 @@ import polars as pl
 from markupsafe import Markup
 
 from .. import __version__
-from ..errors import InputError
 from ..estimate import Survey
 from ..types import KIND_THRESHOLD, Kind, Problem
-from . import figures, rates, wording
+from . import figures, rates
 from .charts import bar, nice_top
 from .deltas import Compared, Comparison, compared
 from .examples import Example, collect_examples
@@ -30,15 +24,13 @@ from .forest import marks
 from .labels import Labels, labels_page
 from .rates import Corrected, corrected_rates
 from .ruling import Gate, Gated, gate_page
+from .sheet import environment, policy, template_text, write_page
 from .tax import PLOTTED, Taxed, taxed
-from .text import visible
 from .words import Words, trigger_words
 
 PAGE = 20  # examples at a time
 PROBLEMS_SHOWN = 200
 FEW = 30  # slices with fewer counted calls are marked
-
-_TEMPLATES = importlib.resources.files(__package__) / "templates"
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +97,7 @@ def write_report(  # noqa: PLR0913 - each is one fact of the page, and all but t
         problems=tuple(problems), skipped=max(skipped, len(problems)), not_calls=not_calls, source=source
     )
     stored = "response" in frame.collect_schema()
-    return _write(pathlib.Path(out), render(findings, shown, reading, evidence, by=by, stored=stored))
+    return write_page(pathlib.Path(out), render(findings, shown, reading, evidence, by=by, stored=stored))
 
 
 def render(
@@ -118,14 +110,14 @@ def render(
     stored: bool,
 ) -> str:
     """The page as text. `stored` says whether the log holds responses at all."""
-    css, js = Markup(_file("page.css")), Markup(_file("page.js"))  # noqa: S704 - our own files
+    css, js = Markup(template_text("page.css")), Markup(template_text("page.js"))  # noqa: S704 - our own files
     return (
         _environment()
         .get_template("page.html")
         .render(
             css=css,
             js=js,
-            policy=_policy(css, js),
+            policy=policy(css, js),
             findings=findings,
             total=findings.total,
             examples=examples,
@@ -182,27 +174,8 @@ def _kinds_top(findings: Findings) -> float:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_file),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": wording.percent,
-        "count": wording.count,
-        "day": wording.day,
-        "words": wording.words,
-        "sentence": wording.sentence,
-        "plural": wording.plural,
-        "slice_name": wording.slice_name,
-        "visible": visible,
-        "interval": wording.interval,
-        "points": wording.points,
-    }
-    environment.globals |= {
-        "wording": wording,
+    page = environment()
+    page.globals |= {
         "figures": figures,
         "rates": rates,
         "marks": marks,
@@ -215,34 +188,4 @@ def _environment() -> jinja2.Environment:
         "PROBLEMS_SHOWN": PROBLEMS_SHOWN,
         "SLICES_SHOWN": SLICES_SHOWN,
     }
-    return environment
-
-
-def _file(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _policy(css: str, js: str) -> str:
-    """Nothing may be fetched, and only our own style and script run: by hash, whatever the log holds."""
-    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
-    return (
-        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _write(out: pathlib.Path, page: str) -> pathlib.Path:
-    """All or nothing: a reader never sees half a page, and a failure leaves the old one."""
-    draft = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(draft, out)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(
-            f"the report cannot be written: {error.strerror}",
-            where=str(out),
-            remedy="give a file in a folder you may write to",
-        ) from error
-    return out
+    return page
