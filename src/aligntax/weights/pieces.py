@@ -18,7 +18,7 @@ from .plan import Plan, Step
 
 PIECE = 4 << 20
 """Bytes of a tensor that are read, hashed and written at a time. Part of how contents are hashed: see `content_sha256`."""
-_BLOCK = 1 << 16  # values that are computed at a time: what they take in float64 stays in a core's cache
+_BLOCK = 1 << 14  # values that are computed at a time: what they take in float64 stays in a core's cache
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ class Pieces:
         with np.errstate(all="ignore"):  # infinite values are counted and reported, not warned of
             for start, stop in _blocks(out, dtype):
                 values = [to_float64(raw[start:stop], dtype) for raw in raws]
-                square = float(values[0] @ values[0])
+                square = _square(values[0])
                 if copied is None:
                     place = msgspec.structs.replace(settings, offset=first + start // SIZES[dtype])
                     made = self._operation(step.acts_as, values, place)
@@ -103,7 +103,7 @@ class Pieces:
                 if measure:
                     for which, other in enumerate(values[1:]):
                         change = np.subtract(other, values[0], out=other)
-                        moved[which] += float(change @ change)
+                        moved[which] += _square(change)
                 norm += square
                 if not np.isfinite([square, *moved]).all():
                     _keep_equal([raw[start:stop] for raw in raws], dtype, out[start:stop], copied)
@@ -149,6 +149,11 @@ def size_of_piece(step: Step, at: int) -> int:
 def _blocks(raw: Raw, dtype: str) -> Iterator[tuple[int, int]]:
     size = _BLOCK * SIZES[dtype]
     return ((start, min(start + size, len(raw))) for start in range(0, len(raw), size))
+
+
+def _square(values: Floats) -> float:
+    """The sum of squares. Not by `@`: BLAS would start threads of its own in each of ours, and they wait for each other."""
+    return float(np.einsum("i,i->", values, values))
 
 
 def _same(first: Raw, second: Raw) -> bool:
