@@ -41,7 +41,7 @@ def average(plan: Plan, *, threads: int | None = None, progress: Progress | None
     """Write `plan.out`, a folder; what an earlier, stopped start has finished is kept.
 
     `threads`: how many pieces are worked on at once, 1 or more; as many as there are cores, at most 8, where it is
-    None. Memory is about 40 MB for each of them, whatever the size of the checkpoints. The folder appears under its name when
+    None. Memory is a few buffers of 4 MiB for each of them, whatever the size of the checkpoints. The folder appears under its name when
     everything is in it; until then it is `plan.partial`. Raises InputError where `plan.out` is there and is not this
     very average, where the disk is full, and where an input changes meanwhile.
     """
