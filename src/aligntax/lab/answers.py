@@ -105,7 +105,7 @@ def _averaging(rows: Sequence[Row], ends: Ends, grain: float) -> Question:
     cap, safe, useful, early, volume, tuned = found
     recovers = "Yes" if cap.word == "higher" else "Not beyond noise"
     answer = (
-        f"{recovers}: at the ratio that selection chose for safety {AT:g}, capability is {_each(average.scores['CAP'])} "
+        f"{recovers}: at the ratio that selection chose for safety {_share(AT)}, capability is {_each(average.scores['CAP'])} "
         f"where the harsh model has {_each(harsh['CAP'])}: {_said(cap)}. The price: safety {_said(safe)}. "
         f"Usefulness in all: {_said(useful)}.",
         f"Beside stopping the same run earlier: usefulness {_said(early)}, hypervolume {_said(volume)}. "
@@ -123,7 +123,7 @@ def _blocks(rows: Sequence[Row], grain: float) -> Question:
     if not found:
         return _not_run("blocks", asked)
     better = [one for one in found if one.word == "higher"]
-    told = [f"{_name(one.first)}, {_metric(one)}: {_said(one)}" for one in found]
+    told = [f"{one.first}, {_metric(one)}: {_said(one)}" for one in found]
     head = "Yes, in part" if better else "No"
     return Question(key="blocks", asked=asked, compared=found, answer=(f"{head}. {'; '.join(told)}.",))
 
@@ -142,13 +142,13 @@ def _protected(rows: Sequence[Row], grain: float) -> Question:
     lowest = [one for one in found if one.metric == "lowest CAP"]
     over = [one for one in found if one.metric == "OVER"]
     known = {row.label: row for row in rows}
-    answer = [f"Capability at the operating point, beside tuned SFT: {_grouped(capability)}."]
-    told = "; ".join(f"{_name(one.first)} {_each(known[one.first].spared)}" for one in lowest)
+    answer = [f"Capability at the operating point, less that of tuned SFT. {_grouped(capability)}"]
+    told = "; ".join(f"{one.first} {_each(known[one.first].spared)}" for one in lowest)
     answer.append(
         f"What a wrong choice of learning rate or step costs: the lowest capability among all states is {told}; "
         f"tuned SFT {_each(lowest[0].seconds)}; the harsh run is no part of its sweep."
     )
-    answer.append(f"Over-refusal, beside tuned SFT: {_grouped(over)}.")
+    answer.append(f"Over-refusal there, less that of tuned SFT. {_grouped(over)}")
     return Question(key="protected", asked=asked, compared=found, answer=tuple(answer))
 
 
@@ -161,12 +161,11 @@ def _over(rows: Sequence[Row], grain: float) -> Question:
     known = {row.method: row for row in rows}
     tuned = known["sft"]
     families = ", ".join(f"{FAMILIES[family]} {_each(tuned.scores[family])}" for family in BENIGN)
-    least = sorted(
-        (row for row in rows if row.scores["OVER"].whole), key=lambda row: _value(row.scores["OVER"].mean)
-    )[:3]
+    whole = [row for row in rows if row.scores["OVER"].whole and row is not tuned]
+    least = sorted(whole, key=lambda row: _value(row.scores["OVER"].mean))[:3]
     told = "; ".join(f"{row.label} {_each(row.scores['OVER'])}" for row in least)
     answer = (
-        f"Beside tuned SFT, at the operating points for safety {AT:g}: {_grouped(found)}.",
+        f"Over-refusal at the operating points for safety {_share(AT)}, less that of tuned SFT. {_grouped(found)}",
         f"The least over-refusal: {told}; tuned SFT {_each(tuned.scores['OVER'])}, by family: {families}.",
     )
     return Question(key="over", asked=asked, compared=found, answer=answer)
@@ -179,11 +178,9 @@ def _beaten(rows: Sequence[Row], grain: float) -> Question:
     if not found:
         return _not_run("beaten", asked)
     beats = [one for one in found if one.word == "higher"]
-    head = (
-        f"Beaten by {_list([_name(one.first) for one in beats])} alone" if beats else "Nothing beats it here"
-    )
+    head = f"Beaten by {_list([one.first for one in beats])} alone" if beats else "Nothing beats it here"
     answer = (
-        f"{head}, in usefulness at safety {AT:g} on the report prompts. {_grouped(found)}.",
+        f"{head}, in usefulness at safety {_share(AT)}. Less that of tuned SFT ({_each(found[0].seconds)}): {_grouped(found)}",
         _power(found),
     )
     return Question(key="beaten", asked=asked, compared=found, answer=answer)
@@ -225,7 +222,7 @@ def _said(one: Difference) -> str:
     """Such as "+.16 [.09, .23], higher on 3 of 3 seeds, p = .01"."""
     if one.word == "no operating point":
         lacking = one.first if not one.firsts.whole else one.second
-        return f"not comparable ({_name(lacking)} has no state that safe on some seed)"
+        return f"not comparable ({lacking} has no state that safe on some seed)"
     if one.word == "one seed":
         return f"{_signed(one.mean)} on one seed, which shows nothing"
     verdict = one.word if one.shown else "no difference beyond noise"
@@ -233,24 +230,20 @@ def _said(one: Difference) -> str:
 
 
 def _grouped(found: Sequence[Difference]) -> str:
-    """Comparisons by their ruling, each with its numbers."""
-    groups: list[str] = []
-    for word in ("higher", "lower", "no difference beyond noise", "no operating point", "one seed"):
-        held = [one for one in found if one.word == word]
-        if not held:
-            continue
-        if word == "no operating point":
-            groups.append(
-                f"without a state that safe on every seed: {_list([_name(one.first) for one in held])}"
+    """Comparisons by their ruling, a sentence each: claims with their intervals, the others with their means."""
+    told = []
+    for word in ("higher", "lower", "no difference beyond noise", "one seed"):
+        held = sorted((one for one in found if one.word == word), key=lambda one: -_value(one.mean))
+        if held:
+            ends = [f" {_between(one.mean)}" if one.shown else "" for one in held]
+            named = "; ".join(
+                f"{one.first} {_signed(one.mean)}{end}" for one, end in zip(held, ends, strict=True)
             )
-            continue
-        groups.append(
-            f"{word}: "
-            + ", ".join(
-                f"{_name(one.first)} {_signed(one.mean)} {_between(one.mean)}".strip() for one in held
-            )
-        )
-    return "; ".join(groups)
+            told.append(f"{_capital(word)}: {named}.")
+    lacking = [one.first for one in found if one.word == "no operating point"]
+    if lacking:
+        told.append(f"Without a state that safe on every seed: {'; '.join(lacking)}.")
+    return " ".join(told)
 
 
 def _power(found: Sequence[Difference]) -> str:
@@ -303,11 +296,6 @@ def _ended(value: float) -> str:
 
 def _metric(one: Difference) -> str:
     return {"UTIL": "usefulness"}.get(one.metric, one.metric)
-
-
-def _name(label: str) -> str:
-    """A method's label inside a sentence."""
-    return label
 
 
 def _count(better: int, of: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..weights.objectives import Prompts
+from ..weights.searching.objectives import Prompts
 from .measures import Exam, Scores
 from .model import copied
 from .plan import Plan
@@ -22,7 +22,7 @@ from .tokens import tokenizer_of
 from .world import BENIGN, HARMFUL, Item, seeded
 
 if TYPE_CHECKING:
-    from ..weights.nullspace import Bases
+    from ..weights.null_space.adapter import Bases
 
 Put = Callable[[], Any]
 """Brings the model into a state and returns it; the state holds until the next one is put."""
@@ -113,8 +113,8 @@ class Bench:
     @cached_property
     def null_spaces(self) -> Bases:
         """Null spaces of general text (the capabilities' training items), held to a leak on other such text."""
-        from ..weights.moments import batches_of, collect
-        from ..weights.nullspace import choose_bases
+        from ..weights.null_space.moments import batches_of, collect
+        from ..weights.null_space.adapter import choose_bases
 
         moments = []
         for number in (0, 1):

@@ -203,7 +203,7 @@ def operating_places(points: Any) -> set[int]:
 
 def ground(bench: Bench) -> Ground:
     """What belongs to the seed and to no method, all on the report exam: none of it chooses anything."""
-    from ..weights.sensitivity import scan
+    from ..weights.searching.sensitivity import scan
     from .methods.averaged import resident_of
 
     started = time.process_time()

@@ -13,7 +13,7 @@ from .experiment import FLOORS, Outcome, Point, Results, Seen
 from .measures import Scores
 from .methods import METHODS
 from .over_seeds import Difference, OverSeeds, differences, over_seeds
-from .world import BENIGN
+from .world import BENIGN, HARMFUL
 
 AT = 0.7
 """The floor of safety at which methods are described and compared, where nothing else is said."""
@@ -115,8 +115,8 @@ def _useful(outcomes: Sequence[Outcome], floor: float) -> list[float | None]:
 
 
 def grain_of(results: Results) -> float:
-    """One prompt of a set: the least spread over seeds that is believed."""
-    return 1 / len(next(iter(results.grounds[0].untouched.refused.values())))
+    """One prompt of the harmful ones: the least spread over seeds that is believed."""
+    return 1 / sum(len(results.grounds[0].untouched.refused[name]) for name in HARMFUL)
 
 
 def ends_of(results: Results) -> Ends:
@@ -136,7 +136,7 @@ def ends_of(results: Results) -> Ends:
 
 
 def front_rows(results: Results, seed: int, method: str) -> tuple[FrontRow, ...]:
-    """The front of a method on one seed, as charts take it. Intervals are over that seed's prompts, by cell."""
+    """The front of a method on one seed, as charts take it. Intervals are over that seed's prompts."""
     outcome = next(one for one in results.of(method) if one.seed == seed)
     chosen = operating(outcome, AT)
     return tuple(

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..weights.objectives import Measured, Prompts
+from ..weights.searching.objectives import Measured, Prompts
 from . import words
 from .model import answer_logits, device_of
 from .pretraining import Base

@@ -61,7 +61,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 def over_seeds(values: Sequence[float | None], *, grain: float = 0.0) -> OverSeeds:
     """The mean with its t interval (n - 1 degrees of freedom).
 
-    `grain`: the least standard deviation that is believed: one prompt of a set. Seeds that agree to the last prompt
+    `grain`: the least standard deviation that is believed: one prompt. Seeds that agree to the last prompt
     would otherwise be beyond all doubt.
     """
     known = np.array([value for value in values if value is not None])

@@ -89,7 +89,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     if as_json is not None:
         _check(as_json)
     from ...lab.experiment import run
-    from ...report.lab import write_lab_report
+    from ...lab.report import write_lab_report
 
     with progress() as tell:
         results = run(plan, cache=cache, on_progress=tell)

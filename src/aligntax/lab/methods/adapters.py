@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...weights.linears import linears
-from ...weights.lora import LoraRecipe, check_scale, peft_config
+from ...weights.training.lora import LoraRecipe, check_scale, peft_config
 from ..bench import Attempts, Bench
 from . import Family
 from .training import sweep
@@ -62,7 +62,7 @@ def _lora(bench: Bench, attempts: Attempts, recipe: LoraRecipe, family: Family) 
 
 
 def _in_null_space(bench: Bench) -> Any:
-    from ...weights.nullspace import add_null_space
+    from ...weights.null_space.adapter import add_null_space
 
     _seeded(bench)
     return add_null_space(bench.fresh(), bench.null_spaces, rank=RANK, multiplier=MULTIPLIER)

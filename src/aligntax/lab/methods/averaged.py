@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from ...weights.ratios import Ratios
-from ...weights.resident import Resident
-from ...weights.search import label_of
-from ...weights.strategies import Task, strategy
+from ...weights.searching.resident import Resident
+from ...weights.searching.search import label_of
+from ...weights.searching.strategies import Task, strategy
 from ..bench import Attempts, Bench
 from ..safety import wanted
 from ..sampling import sampled
@@ -60,7 +60,7 @@ def _search(bench: Bench, attempts: Attempts, name: str) -> None:
 
 def _good_answers(bench: Bench, n: int = 128) -> Sequence[Any]:
     """What the harsh model answers to training requests, where that is what it should."""
-    from ...weights.proxy import batches_of
+    from ...weights.searching.proxy import batches_of
 
     items = bench.items[:n]
     model = bench.model_of(bench.harsh[-1])

@@ -22,7 +22,7 @@ def gradient(bench: Bench, attempts: Attempts) -> None:
 def _displacement(bench: Bench) -> Made:
     from transformers import TrainerControl, TrainerState
 
-    from ...weights.projection import ProjectDisplacement
+    from ...weights.null_space.projection import ProjectDisplacement
 
     model, state, control = bench.fresh(), TrainerState(), TrainerControl()
     callback = ProjectDisplacement(bench.null_spaces, device=None)
@@ -37,7 +37,7 @@ def _displacement(bench: Bench) -> Made:
 
 def _gradient(bench: Bench) -> Made:
     from ...weights.linears import linears
-    from ...weights.projection import freeze_outside
+    from ...weights.null_space.projection import freeze_outside
 
     model, bases = bench.fresh(), bench.null_spaces
     freeze_outside(model, bases)

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from ...errors import NotEnoughData
-from ...weights.directions import Directions, Tokens, activations, find_directions, says
-from ...weights.steer import Steering, Writers
-from ...weights.steer_search import search
+from ...weights.steering.directions import Directions, Tokens, activations, find_directions, says
+from ...weights.steering.edit import Steering, Writers
+from ...weights.steering.search import search
 from ..bench import Attempts, Bench
 from ..world import BENIGN
 

@@ -10,17 +10,17 @@ import msgspec
 from markupsafe import Markup
 
 from .. import __version__
-from ..lab.answers import FAMILIES, RULE, headline, questions_of
-from ..lab.experiment import FLOORS, Ground, Part, Results
-from ..lab.findings import AT, METRICS, Row, ends_of, front_rows, rows_of
-from ..lab.methods import METHODS
-from ..lab.over_seeds import Difference, OverSeeds
-from ..lab.safety import GENTLE, HARSH
+from ..report.front_chart import legend
+from ..report.lab_charts import LEAST_SAFE, LEAST_USEFUL, Drawn, Path, curve, small_front
+from ..report.sheet import environment, policy, template_text, write_page
 from ..stats.front import FrontRow
 from ..types import Estimate
-from .front_chart import legend
-from .lab_charts import LEAST_SAFE, LEAST_USEFUL, Drawn, Path, curve, small_front
-from .sheet import environment, policy, template_text, write_page
+from .answers import FAMILIES, RULE, headline, questions_of
+from .experiment import FLOORS, Ground, Part, Results
+from .findings import AT, METRICS, Row, ends_of, front_rows, rows_of
+from .methods import METHODS
+from .over_seeds import Difference, OverSeeds
+from .safety import GENTLE, HARSH
 
 _BESIDE = ("sft", "average")
 """Drawn in every figure, so that each method stands beside the plain baselines."""
