@@ -138,10 +138,10 @@ def peak_mb() -> float:
 
 
 def ours(base: Path, aligned: Path, out: Path) -> None:
-    from aligntax.weights.average import average
-    from aligntax.weights.plan import make_plan
+    from aligntax.weights.averaging.average import average
+    from aligntax.weights.averaging.plan import make_plan
+    from aligntax.weights.averaging.recipe import Model, Recipe
     from aligntax.weights.ratios import Ratios
-    from aligntax.weights.recipe import Model, Recipe
 
     recipe = Recipe(base=str(base), models=(Model(path=str(aligned)),), ratios=Ratios(blocks=(0.3,)))
     average(make_plan(recipe, out))

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from aligntax.weights.resampled import ratios
+from aligntax.weights.certifying.resampled import ratios
 
 ROWS = (20, 40, 100, 400)
 SHAPES = {"skewness 1": 4.0, "skewness 2.8": 0.5}

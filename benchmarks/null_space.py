@@ -24,9 +24,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from aligntax.weights.linears import linears, weight_of
-from aligntax.weights.moments import Moments, collect, leak
-from aligntax.weights.nullspace import Bases, add_null_space, choose_bases
-from aligntax.weights.projection import freeze_outside, project_displacement, reference_of
+from aligntax.weights.null_space.adapter import Bases, add_null_space, choose_bases
+from aligntax.weights.null_space.moments import Moments, collect, leak
+from aligntax.weights.null_space.projection import freeze_outside, project_displacement, reference_of
 from tiny_models import tiny_model
 
 LENGTH, MOST = 16, 399

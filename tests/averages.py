@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from aligntax.weights.average import average
-from aligntax.weights.dtypes import from_float64
-from aligntax.weights.plan import make_plan
+from aligntax.weights.averaging.average import average
+from aligntax.weights.averaging.dtypes import from_float64
+from aligntax.weights.averaging.plan import make_plan
+from aligntax.weights.averaging.recipe import Model, Recipe
+from aligntax.weights.averaging.result import Averaged
 from aligntax.weights.ratios import Ratios
-from aligntax.weights.recipe import Model, Recipe
-from aligntax.weights.result import Averaged
 
 Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
 

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from aligntax.types import Estimate
-from aligntax.weights.certificate import (
+from aligntax.weights.certifying.certificate import (
     Certificate,
     Data,
     Drift,

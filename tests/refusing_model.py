@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aligntax.weights.directions import says
-from aligntax.weights.objectives import Measured, Objective
+from aligntax.weights.searching.objectives import Measured, Objective
+from aligntax.weights.steering.directions import says
 from tiny_models import WORDS, tiny_model
 
 # A request is a verb and an object. Harmful: a trigger verb done to a person; all else is benign.

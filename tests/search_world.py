@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from aligntax.weights.objectives import Objective, Prompts, from_functions
-from aligntax.weights.resident import Resident
-from aligntax.weights.search import Sides
+from aligntax.weights.searching.objectives import Objective, Prompts, from_functions
+from aligntax.weights.searching.resident import Resident
+from aligntax.weights.searching.search import Sides
 from tiny_models import VOCABULARY, moved, tiny_model
 
 torch.set_num_threads(1)

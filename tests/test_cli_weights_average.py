@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aligntax.cli import commands
-from aligntax.weights.average_journal import NAME as JOURNAL
-from aligntax.weights.operations import OPERATIONS
+from aligntax.weights.averaging.journal import NAME as JOURNAL
+from aligntax.weights.averaging.operations import OPERATIONS
+from aligntax.weights.averaging.recipe import Recipe, read_recipe
 from aligntax.weights.ratios import POLICIES, ROLES
-from aligntax.weights.recipe import Recipe, read_recipe
 from averages import Tensors, bytes_of, folder_of, random_raw
 from documents import text_of
 

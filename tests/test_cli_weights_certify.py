@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from aligntax.cli import commands
 from aligntax.cli.weights.certify_words import page
-from aligntax.weights.certificate import Certificate, Outside, from_json
-from aligntax.weights.examples import encode, read_split
+from aligntax.weights.certifying.certificate import Certificate, Outside, from_json
+from aligntax.weights.certifying.examples import encode, read_split
 from certificates import certificate, norm_of
 from steps import general, stepped, unfelt
 from tiny_models import moved, saved, tiny_model, tiny_tokenizer

@@ -14,8 +14,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from aligntax.cli import commands
-from aligntax.weights.moments import Moments
-from aligntax.weights.nullspace import Bases
+from aligntax.weights.null_space.adapter import Bases
+from aligntax.weights.null_space.moments import Moments
 from tiny_models import saved, tiny_model
 
 torch.set_num_threads(1)

@@ -14,8 +14,8 @@ from aligntax.cli import commands
 from aligntax.cli.weights.scoring import judge, prompts_of
 from aligntax.errors import InputError
 from aligntax.types import Fact, Intent, Prompt
-from aligntax.weights.generated import GeneratedSuite, halves, key_of
 from aligntax.weights.loading import load_model, load_tokenizer
+from aligntax.weights.searching.generated import GeneratedSuite, halves, key_of
 from pages import parse
 from refusing_world import folders
 

@@ -10,8 +10,8 @@ import torch
 from click.testing import CliRunner
 
 from aligntax.cli import commands
-from aligntax.weights.directions import says
 from aligntax.weights.loading import load_model
+from aligntax.weights.steering.directions import says
 from refusing_model import (
     BENIGN,
     HARMFUL,

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from aligntax.cli import commands
 from aligntax.cli.weights.train_options import judge, suspicious
-from aligntax.weights.training_data import Row
+from aligntax.weights.training.data import Row
 from tiny_models import saved, tiny_model
 
 SMALL = ("--steps", "2", "--batch-size", "4", "--rank", "2", "--max-length", "32", "--max-new-tokens", "4")

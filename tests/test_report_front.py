@@ -12,7 +12,7 @@ from aligntax.report.front_chart import front_chart, legend
 from aligntax.stats.front import FrontRow
 from aligntax.types import Estimate
 from aligntax.weights.ratios import Ratios
-from aligntax.weights.sensitivity import Moved
+from aligntax.weights.searching.sensitivity import Moved
 from pages import parse
 
 
@@ -93,7 +93,7 @@ def test_the_heat_strip_shades_by_size_and_says_what_is_worse(tmp_path: Path) ->
 
 def test_the_page_says_which_baselines_are_missing_and_how_to_write_the_point(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the weights extra is not installed")
-    from aligntax.weights.search import Settings, search
+    from aligntax.weights.searching.search import Settings, search
     from search_world import resident, sides
 
     found = search(resident(), sides(), Settings(strategies=("blocks",), budget=3))

@@ -19,15 +19,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aligntax.errors import InputError
-from aligntax.weights import average as engine
-from aligntax.weights import pieces
-from aligntax.weights.average import average
-from aligntax.weights.average_journal import NAME as JOURNAL
-from aligntax.weights.checkpoint import open_checkpoint
-from aligntax.weights.dtypes import AVERAGED, SIZES, from_float64, to_float64
-from aligntax.weights.operations import OPERATIONS
-from aligntax.weights.plan import make_plan, role_rows
-from aligntax.weights.result import RESULT, read_result
+from aligntax.weights.averaging import average as engine
+from aligntax.weights.averaging import pieces
+from aligntax.weights.averaging.average import average
+from aligntax.weights.averaging.checkpoint import open_checkpoint
+from aligntax.weights.averaging.dtypes import AVERAGED, SIZES, from_float64, to_float64
+from aligntax.weights.averaging.journal import NAME as JOURNAL
+from aligntax.weights.averaging.operations import OPERATIONS
+from aligntax.weights.averaging.plan import make_plan, role_rows
+from aligntax.weights.averaging.result import RESULT, read_result
 from averages import Tensors, averaged, bytes_of, folder_of, packed, random_raw, recipe_of
 from tiny_models import LAYOUTS, moved, saved, tiny_model
 
@@ -457,10 +457,10 @@ def test_the_content_hash_does_not_depend_on_shards(tmp_path: Path) -> None:
 SLOW = """
 import os, signal, sys, time
 from pathlib import Path
-from aligntax.weights import average as engine
-from aligntax.weights import pieces
-from aligntax.weights.pieces import Pieces
-from aligntax.weights.plan import make_plan
+from aligntax.weights.averaging import average as engine
+from aligntax.weights.averaging import pieces
+from aligntax.weights.averaging.pieces import Pieces
+from aligntax.weights.averaging.plan import make_plan
 sys.path.insert(0, {tests!r})
 from averages import recipe_of
 base, aligned, out = map(Path, sys.argv[1:4])
@@ -603,8 +603,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from averages import recipe_of
-from aligntax.weights.average import average
-from aligntax.weights.plan import make_plan
+from aligntax.weights.averaging.average import average
+from aligntax.weights.averaging.plan import make_plan
 plan = make_plan(recipe_of(*map(Path, sys.argv[1:3]), blocks=(0.3,)), Path(sys.argv[3]))
 def peak():  # of this program: ru_maxrss would count what its parent held
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])

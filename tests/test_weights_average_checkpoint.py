@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aligntax.errors import InputError
-from aligntax.weights.checkpoint import open_checkpoint
+from aligntax.weights.averaging.checkpoint import open_checkpoint
 from averages import folder_of, packed, random_raw
 
 SOUND = {"a": ("F32", (2, 3), bytes(range(24))), "b": ("BF16", (4,), bytes(8))}

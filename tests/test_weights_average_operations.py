@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aligntax.errors import InputError
-from aligntax.weights.operations import EXPLAINED, MEASURES, OPERATIONS, Settings, loaded
+from aligntax.weights.averaging.operations import EXPLAINED, MEASURES, OPERATIONS, Settings, loaded
+from aligntax.weights.averaging.recipe import Model, Recipe, read_recipe
 from aligntax.weights.ratios import Ratios
-from aligntax.weights.recipe import Model, Recipe, read_recipe
 
 
 def values(seed: int, count: int = 2000) -> np.ndarray:

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from aligntax.errors import InputError
-from aligntax.weights import certificate as record
-from aligntax.weights.certificate import (
+from aligntax.weights.certifying import certificate as record
+from aligntax.weights.certifying.certificate import (
     Leak,
     details,
     from_json,
@@ -25,14 +25,14 @@ from aligntax.weights.certificate import (
     to_json,
     verdict,
 )
-from aligntax.weights.certifying import Found, Settings, certify
-from aligntax.weights.certifying import measure as measured
-from aligntax.weights.examples import batches, encode, read_split
-from aligntax.weights.felt import Change, Sums, drift_of, felt, leaks
+from aligntax.weights.certifying.certify import Found, Settings, certify
+from aligntax.weights.certifying.certify import measure as measured
+from aligntax.weights.certifying.examples import batches, encode, read_split
+from aligntax.weights.certifying.felt import Change, Sums, drift_of, felt, leaks
+from aligntax.weights.certifying.resampled import ratios
+from aligntax.weights.certifying.spectra import spectrum
 from aligntax.weights.linears import Linear, linears
-from aligntax.weights.moments import leak as leak_of_moment
-from aligntax.weights.resampled import ratios
-from aligntax.weights.spectra import spectrum
+from aligntax.weights.null_space.moments import leak as leak_of_moment
 from steps import general, second_moments, stepped, unfelt
 from tiny_models import LAYOUTS, moved, saved, tiny_model, tiny_tokenizer
 
@@ -95,7 +95,7 @@ def test_a_matrix_of_zeros_has_no_rank_and_a_tiny_one_keeps_its_own():
 
 @pytest.mark.parametrize("gap", [1.5, 1.0001])
 def test_a_wide_matrix_is_iterated_on_and_comes_out_as_by_decomposition(gap: float, monkeypatch):
-    monkeypatch.setattr("aligntax.weights.spectra._EXACT_UP_TO", 16)
+    monkeypatch.setattr("aligntax.weights.certifying.spectra._EXACT_UP_TO", 16)
     generator = torch.Generator().manual_seed(0)
     left, right = (
         torch.linalg.qr(torch.randn(60, 60, generator=generator, dtype=torch.float64))[0] for _ in range(2)
@@ -126,7 +126,7 @@ class TwoByTwo(torch.nn.Module):
 
 def sums_of(delta: Any, inputs: Any, mask: Any) -> Sums:
     before, after = TwoByTwo(torch.eye(2)), TwoByTwo(torch.eye(2) + torch.tensor(delta))
-    from aligntax.weights.examples import Batch
+    from aligntax.weights.certifying.examples import Batch
 
     batch = Batch(input_ids=None, mask=torch.tensor(mask), at=tuple(range(len(mask))))
     sums = Sums(len(mask), 1)
@@ -162,7 +162,7 @@ def test_the_effect_on_the_output_leaves_the_bias_out():
 
 
 def test_the_drift_of_two_tokens_worked_by_hand():
-    from aligntax.weights.examples import Example
+    from aligntax.weights.certifying.examples import Example
 
     example = Example(ids=(5, 1, 0), answer=1, answered=True)
     half, quarter = math.log(1), math.log(3)

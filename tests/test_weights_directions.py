@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aligntax.errors import InputError, NotEnoughData
-from aligntax.weights.directions import (
+from aligntax.weights.steering.directions import (
     LEAST,
     MOST_ALONG,
     Directions,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from aligntax.errors import InputError, MissingExtra
-from aligntax.weights.harness import Harness
-from aligntax.weights.objectives import from_functions, with_usefulness
+from aligntax.weights.searching.harness import Harness
+from aligntax.weights.searching.objectives import from_functions, with_usefulness
 
 
 @pytest.fixture

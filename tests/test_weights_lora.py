@@ -6,7 +6,7 @@ import pytest
 
 from aligntax.errors import InputError
 from aligntax.weights.linears import bare_name, linears
-from aligntax.weights.lora import (
+from aligntax.weights.training.lora import (
     LoraRecipe,
     check_scale,
     chosen_linears,

@@ -14,8 +14,8 @@ import torch
 from aligntax.errors import InputError
 from aligntax.weights.batches import own_answers, texts_of
 from aligntax.weights.linears import linears
-from aligntax.weights.moments import Moments, batches_of, collect, leak, merge, relative_change
-from aligntax.weights.sketch import Sketch
+from aligntax.weights.null_space.moments import Moments, batches_of, collect, leak, merge, relative_change
+from aligntax.weights.null_space.sketch import Sketch
 from tiny_models import LAYOUTS, tiny_model, tiny_tokenizer
 
 torch.set_num_threads(1)

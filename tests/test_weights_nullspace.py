@@ -14,9 +14,7 @@ import torch
 
 from aligntax.errors import AlignTaxError, InputError
 from aligntax.weights.linears import bare_name, linears, weight_of
-from aligntax.weights.moments import Moments, collect, leak, relative_change
-from aligntax.weights.null_space_layers import SaveAsLora, spaces_of
-from aligntax.weights.nullspace import (
+from aligntax.weights.null_space.adapter import (
     Bases,
     add_null_space,
     choose_bases,
@@ -25,6 +23,8 @@ from aligntax.weights.nullspace import (
     residue,
     save_as_lora,
 )
+from aligntax.weights.null_space.layers import SaveAsLora, spaces_of
+from aligntax.weights.null_space.moments import Moments, collect, leak, relative_change
 from tiny_models import LAYOUTS, tiny_model
 
 torch.set_num_threads(1)

@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from aligntax.errors import InputError
 from aligntax.weights.linears import linears, weight_of
-from aligntax.weights.moments import Moments, collect, leak
-from aligntax.weights.nullspace import Bases, choose_bases
-from aligntax.weights.projection import (
+from aligntax.weights.null_space.adapter import Bases, choose_bases
+from aligntax.weights.null_space.moments import Moments, collect, leak
+from aligntax.weights.null_space.projection import (
     ProjectDisplacement,
     freeze_outside,
     project_displacement,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aligntax.errors import InputError
-from aligntax.weights.proxy import batches_of, constrained, fit, loss_at, wanted_above_one
 from aligntax.weights.ratios import Ratios
-from aligntax.weights.resident import Resident
+from aligntax.weights.searching.proxy import batches_of, constrained, fit, loss_at, wanted_above_one
+from aligntax.weights.searching.resident import Resident
 from tiny_models import moved, tiny_model, tiny_tokenizer
 
 torch.set_num_threads(1)

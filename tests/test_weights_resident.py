@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from aligntax.errors import InputError
-from aligntax.weights.average import average
+from aligntax.weights.averaging.average import average
+from aligntax.weights.averaging.plan import make_plan
+from aligntax.weights.averaging.recipe import Model, Recipe
 from aligntax.weights.layout import place_of
 from aligntax.weights.loading import load_model
-from aligntax.weights.plan import make_plan
 from aligntax.weights.ratios import Ratios
-from aligntax.weights.recipe import Model, Recipe
-from aligntax.weights.resident import Resident, StaleWeights
+from aligntax.weights.searching.resident import Resident, StaleWeights
 from tiny_models import LAYOUTS, moved, saved, tiny_model
 
 torch.set_num_threads(1)

@@ -14,13 +14,13 @@ import pytest
 from aligntax.errors import InputError
 from aligntax.stats.gain import Gain
 from aligntax.types import Estimate
-from aligntax.weights.journal import Journal
-from aligntax.weights.objectives import Measured, Prompts, disjoint, from_functions, with_usefulness
-from aligntax.weights.proxy import batches_of
 from aligntax.weights.ratios import Ratios
-from aligntax.weights.search import CHECKPOINTS, Found, Settings, search
-from aligntax.weights.sensitivity import scan
-from aligntax.weights.strategies import STRATEGIES, Task, strategy
+from aligntax.weights.searching.journal import Journal
+from aligntax.weights.searching.objectives import Measured, Prompts, disjoint, from_functions, with_usefulness
+from aligntax.weights.searching.proxy import batches_of
+from aligntax.weights.searching.search import CHECKPOINTS, Found, Settings, search
+from aligntax.weights.searching.sensitivity import scan
+from aligntax.weights.searching.strategies import STRATEGIES, Task, strategy
 from search_world import objective, prompts, resident, sides, two_models
 from tiny_models import moved, saved, tiny_model, tiny_tokenizer
 
@@ -197,7 +197,7 @@ def test_the_scan_finds_the_block_that_safety_lives_in() -> None:
         aligned.model.layers[2].mlp.down_proj.weight.add_(
             0.5 * torch.randn(32, 64, generator=torch.Generator().manual_seed(0))
         )
-    from aligntax.weights.resident import Resident
+    from aligntax.weights.searching.resident import Resident
     from search_world import next_tokens
 
     harmful, useful = prompts(1, 240), prompts(2, 40)
@@ -243,7 +243,7 @@ def test_objectives_give_scores_between_0_and_1_for_the_same_prompts() -> None:
 
 
 def test_no_method_is_proposed_unless_it_gains_over_every_baseline(found: Found) -> None:
-    from aligntax.weights.search import judged
+    from aligntax.weights.searching.search import judged
 
     one = Estimate(value=0.1, low=0.05, high=0.2, level=0.95, n=9, n_labels=0, method="", corrected=False)
 

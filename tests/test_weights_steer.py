@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from aligntax.errors import InputError, NotEnoughData
-from aligntax.weights.directions import (
+from aligntax.weights.loading import load_model, load_tokenizer
+from aligntax.weights.searching.journal import Journal
+from aligntax.weights.searching.objectives import Measured, Prompts
+from aligntax.weights.steering.directions import (
     MOST_ALONG,
     Directions,
     activations,
@@ -22,12 +25,9 @@ from aligntax.weights.directions import (
     last_log_probabilities,
     says,
 )
-from aligntax.weights.journal import Journal
-from aligntax.weights.loading import load_model, load_tokenizer
-from aligntax.weights.objectives import Measured, Prompts
-from aligntax.weights.steer import Steering, Tent, Writers
-from aligntax.weights.steer_save import save
-from aligntax.weights.steer_search import (
+from aligntax.weights.steering.edit import Steering, Tent, Writers
+from aligntax.weights.steering.save import save
+from aligntax.weights.steering.search import (
     Certified,
     Trial,
     certify,

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from aligntax.errors import InputError
-from aligntax.weights.lora import LoraRecipe
-from aligntax.weights.training import plan_training, train
-from aligntax.weights.training_data import Mix, Row, mix
-from aligntax.weights.training_recipe import TrainingRecipe
+from aligntax.weights.training.data import Mix, Row, mix
+from aligntax.weights.training.lora import LoraRecipe
+from aligntax.weights.training.recipe import TrainingRecipe
+from aligntax.weights.training.run import plan_training, train
 from tiny_models import moved, saved, tiny_model
 
 REFUSAL = "w7 w8 </s>"
@@ -197,8 +197,8 @@ def test_only_the_completion_is_learnt(models: Any, tmp_path: Path) -> None:
 def null_spaces(base: Path) -> Any:
     from aligntax.weights.batches import batches_of
     from aligntax.weights.loading import load_model, load_tokenizer
-    from aligntax.weights.moments import collect
-    from aligntax.weights.nullspace import choose_bases
+    from aligntax.weights.null_space.adapter import choose_bases
+    from aligntax.weights.null_space.moments import collect
 
     model, tokenizer = load_model(base), load_tokenizer(base)
     texts = [" ".join(f"w{(at * 7 + step * step) % 30}" for step in range(8)) for at in range(24)]

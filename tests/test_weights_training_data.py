@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from aligntax.errors import InputError
-from aligntax.weights.rewards import refusal_reward
-from aligntax.weights.training_data import (
+from aligntax.weights.training.data import (
     Row,
     as_columns,
     as_preferences,
@@ -18,6 +17,7 @@ from aligntax.weights.training_data import (
     mix,
     read_rows,
 )
+from aligntax.weights.training.rewards import refusal_reward
 
 SECRET = "zebra-crossing"
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..types import Estimate
-from ..weights.certificate import (
+from ..weights.certifying.certificate import (
     Certificate,
     Matrix,
     changed,

@@ -14,8 +14,8 @@ from .. import __version__
 from ..stats.front import FrontRow
 from ..stats.gain import RULE
 from ..types import Estimate
-from ..weights.search import Found
-from ..weights.sensitivity import Moved
+from ..weights.searching.search import Found
+from ..weights.searching.sensitivity import Moved
 from .front_chart import front_chart, legend, methods_of
 from .sheet import environment, policy, template_text, write_page
 

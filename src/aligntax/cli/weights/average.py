@@ -10,7 +10,7 @@ import click
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from ...weights.recipe import Recipe
+    from ...weights.averaging.recipe import Recipe
 
 _OPERATIONS = ("linear", "slerp", "task_arithmetic", "ties", "dare")
 
@@ -61,8 +61,8 @@ def command(out: Path, threads: int | None, dry_run: bool, as_json: bool, **said
     input is written to; no pickle is read; no code is run or copied. The output appears when it is complete and was
     read back; after Ctrl-C, a full disk or kill -9 the same command goes on where it was.
     """
-    from ...weights.average import average, former_result
-    from ...weights.plan import check_space, make_plan
+    from ...weights.averaging.average import average, former_result
+    from ...weights.averaging.plan import check_space, make_plan
     from .average_progress import AverageProgress
     from .average_words import as_document, shown_plan, shown_result, size
 
@@ -92,8 +92,8 @@ def command(out: Path, threads: int | None, dry_run: bool, as_json: bool, **said
 
 def _recipe(said: dict[str, Any]) -> Recipe:
     """The recipe that the options spell out, or that of the file, for the checkpoints named beside it."""
+    from ...weights.averaging.recipe import Model, Recipe, read_recipe
     from ...weights.ratios import Ratios
-    from ...weights.recipe import Model, Recipe, read_recipe
 
     base, aligned = said.pop("base"), said.pop("aligned")
     if base is not None and not aligned:

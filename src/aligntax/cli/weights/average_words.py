@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from ...weights.card import companions, explained
-from ...weights.checkpoint import Checkpoint
-from ...weights.plan import Plan, role_rows
-from ...weights.result import RESULT, Averaged, TensorResult
+from ...weights.averaging.card import companions, explained
+from ...weights.averaging.checkpoint import Checkpoint
+from ...weights.averaging.plan import Plan, role_rows
+from ...weights.averaging.result import RESULT, Averaged, TensorResult
 from ..terminal import clean, cut_middle
 
 _ONE_VECTOR = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ...weights.certificate import Certificate
+    from ...weights.certifying.certificate import Certificate
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -103,8 +103,8 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     Exit codes: 0 certified, and inside where --leak-target was given; 1 outside of a --leak-target that was given;
     2 could not run; 3 too little data.
     """
-    from ...weights.certificate import to_json
-    from ...weights.certifying import Settings, certify
+    from ...weights.certifying.certificate import to_json
+    from ...weights.certifying.certify import Settings, certify
     from .certify_progress import CertifyProgress, without_foreign_bars
 
     _check_folder(report)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...types import Estimate
-from ...weights.certificate import (
+from ...weights.certifying.certificate import (
     Certificate,
     Matrix,
     by_kind,

@@ -10,7 +10,7 @@ import click
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from ...weights.moments import Moments
+    from ...weights.null_space.moments import Moments
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -71,7 +71,7 @@ def command(model: Path, out: Path | None, bases: Path | None, as_json: bool, **
     Rows are split as in weights certify. The held-out rows decide how many directions are taken: for a number that is
     independent of them, certify on further rows. With --bases or -o a killed run goes on where it was.
     """
-    from ...weights.nullspace import choose_bases
+    from ...weights.null_space.adapter import choose_bases
     from .certify_progress import CertifyProgress, without_foreign_bars
     from .moments_words import as_document, page
 
@@ -96,9 +96,9 @@ def command(model: Path, out: Path | None, bases: Path | None, as_json: bool, **
 def _both(folder: Path, beside: Path | None, said: dict[str, Any], bar: Any) -> tuple[Moments, Moments]:
     """Calibration and held-out moments."""
     from ...weights.batches import batches_of, texts_of
-    from ...weights.examples import read_split
+    from ...weights.certifying.examples import read_split
     from ...weights.loading import load_model, load_tokenizer
-    from ...weights.moments import collect
+    from ...weights.null_space.moments import collect
 
     first, second, notes = read_split(said["data"], _held_out(said["held_out"]))
     for note in notes:

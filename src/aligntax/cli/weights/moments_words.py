@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ..terminal import console
 
 if TYPE_CHECKING:
-    from ...weights.moments import Moments
-    from ...weights.nullspace import Bases
+    from ...weights.null_space.adapter import Bases
+    from ...weights.null_space.moments import Moments
 
 _WIDEST = 120
 

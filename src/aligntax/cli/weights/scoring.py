@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from ...types import Prompt
-    from ...weights.generated import GeneratedSuite, Judged
-    from ...weights.resident import Resident
+    from ...weights.searching.generated import GeneratedSuite, Judged
+    from ...weights.searching.resident import Resident
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATIENCE_S = 2.0
@@ -93,9 +93,9 @@ def opened(  # noqa: PLR0913 - each is one option of both commands
     seed: int,
 ) -> Scoring:
     """Reads prompts first, because that is cheap and may say no; then the models."""
-    from ...weights.generated import GeneratedSuite, halves
     from ...weights.loading import load_tokenizer
-    from ...weights.resident import Resident
+    from ...weights.searching.generated import GeneratedSuite, halves
+    from ...weights.searching.resident import Resident
 
     sides = halves(prompts_of(suite, floor_suite), seed=seed)
     _quiet()
@@ -142,7 +142,7 @@ def judge(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:
     from ... import detect
     from ...twins.facts import facts_in
     from ...types import Label, Outcome, exchange_schema
-    from ...weights.generated import Judged
+    from ...weights.searching.generated import Judged
 
     rows = [
         {

@@ -12,8 +12,8 @@ from ...errors import InputError
 from .scoring import options
 
 if TYPE_CHECKING:
-    from ...weights.proxy import Batch
-    from ...weights.search import Found, Settings, Sides
+    from ...weights.searching.proxy import Batch
+    from ...weights.searching.search import Found, Settings, Sides
     from .scoring import Scoring
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -89,7 +89,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     numbers are printed. Uniform averaging always runs with the same budget. Give checkpoints of early stopping and of
     other learning rates: without them nothing can be claimed over them. No weights are written; the last line says how.
     """  # fmt: skip
-    from ...weights.search import Settings, search
+    from ...weights.searching.search import Settings, search
     from .scoring import Evaluations, opened
 
     folders = _folders(checkpoints)
@@ -121,7 +121,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
 
 
 def _folders(checkpoints: Sequence[str]) -> dict[str, list[Path]]:
-    from ...weights.search import CHECKPOINTS
+    from ...weights.searching.search import CHECKPOINTS
 
     found: dict[str, list[Path]] = {}
     for given in checkpoints:
@@ -140,7 +140,7 @@ def _sides(held: Scoring, tasks: Sequence[str], limit: int | None) -> tuple[Side
     """Selection and report, with usefulness by tasks of the harness where some are named."""
     import msgspec
 
-    from ...weights.search import Sides
+    from ...weights.searching.search import Sides
 
     sides = Sides(
         selection=held.selection, report=held.report,
@@ -148,8 +148,8 @@ def _sides(held: Scoring, tasks: Sequence[str], limit: int | None) -> tuple[Side
     )  # fmt: skip
     if not tasks:
         return sides, {}
-    from ...weights.harness import Harness
-    from ...weights.objectives import with_usefulness
+    from ...weights.searching.harness import Harness
+    from ...weights.searching.objectives import with_usefulness
 
     selection, report = (
         Harness(tasks, held.tokenizer, half=half, limit=limit) for half in ("selection", "report")
@@ -167,7 +167,7 @@ def _sides(held: Scoring, tasks: Sequence[str], limit: int | None) -> tuple[Side
 
 
 def _journal(path: Path | None, held: Scoring, measured_by: dict[str, Any]) -> Any:
-    from ...weights.journal import Journal
+    from ...weights.searching.journal import Journal
     from .scoring import ends, fingerprint
 
     base, aligned = ends(held.resident)
@@ -181,7 +181,7 @@ def _journal(path: Path | None, held: Scoring, measured_by: dict[str, Any]) -> A
 def _good_answers(held: Scoring) -> list[Batch]:
     """What the aligned model answers to the selection prompts, as far as it is as it should be."""
     from ...types import Intent
-    from ...weights.proxy import batches_of
+    from ...weights.searching.proxy import batches_of
 
     suite, resident = held.selection, held.resident
     resident.set(dict.fromkeys(resident.base, 1.0))

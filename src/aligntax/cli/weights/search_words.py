@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...types import Estimate
-    from ...weights.search import Found, Settings
+    from ...weights.searching.search import Found, Settings
 
 
 def document(found: Found, settings: Settings, measured: dict[str, Any], write: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .scoring import options
 
 if TYPE_CHECKING:
     from ...types import Estimate
-    from ...weights.sensitivity import Moved
+    from ...weights.searching.sensitivity import Moved
     from .scoring import Scoring
 
 
@@ -24,7 +24,7 @@ def command(base: Path, aligned: Path, n_blocks: int, margin: float, as_json: bo
     Each part goes to a = 0 and a = 0.5 while the rest stays ALIGNED. Only the selection half of SUITE is used, so that
     a search after it can still report on prompts that nobody has looked at. Nothing is written.
     """
-    from ...weights.sensitivity import scan
+    from ...weights.searching.sensitivity import scan
     from .scoring import Evaluations, opened
 
     held = opened(base, aligned, **asked)

@@ -143,7 +143,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
 
     Exit codes: 0 written; 1 nothing holds the floor and gains; 2 could not run; 3 too few prompts.
     """
-    from ...weights.steer_save import check_out
+    from ...weights.steering.save import check_out
     from .steer_prompts import groups_of
     from .steer_work import How, opened, show_directions, steered
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ...weights.steer_search import Trial
+    from ...weights.steering.search import Trial
 
 
 class SteerProgress:

@@ -12,7 +12,7 @@ from ...errors import InputError
 
 if TYPE_CHECKING:
     from ...types import Prompt
-    from ...weights.generated import Judge, Judged
+    from ...weights.searching.generated import Judge, Judged
 
 
 class Groups(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ def groups_of(
 
 def begins_with(refusal: str) -> Judge:
     """A judge for a model with one refusal: declined is what begins with it, in any case; useful what does not."""
-    from ...weights.generated import Judged
+    from ...weights.searching.generated import Judged
 
     start = " ".join(refusal.split()).casefold()
 

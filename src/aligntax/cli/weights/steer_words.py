@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...types import Estimate
-    from ...weights.directions import Directions
-    from ...weights.steer_search import Certified, Tested, Trial
+    from ...weights.steering.directions import Directions
+    from ...weights.steering.search import Certified, Tested, Trial
 
 _MOST_LAYERS = 16  # a table of 80 layers is not read
 _WEAK = 0.3  # halves that agree less than this point to noise

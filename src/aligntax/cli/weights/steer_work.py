@@ -12,8 +12,8 @@ import msgspec
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from ...weights.directions import Directions
-    from ...weights.generated import GeneratedSuite, Judge
+    from ...weights.searching.generated import GeneratedSuite, Judge
+    from ...weights.steering.directions import Directions
     from .steer_prompts import Groups
 
 
@@ -44,11 +44,11 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 def opened(folder: Path, groups: Groups, how: How, dtype: str, device: str | None, *, dry_run: bool) -> Ready:
     """Loads the model, lets it answer the selection prompts, and finds its directions."""
     from ...types import Intent
-    from ...weights.directions import activations, find_directions
-    from ...weights.generated import GeneratedSuite, halves
     from ...weights.loading import load_model, load_tokenizer
-    from ...weights.steer import Writers
-    from ...weights.steer_search import check_size
+    from ...weights.searching.generated import GeneratedSuite, halves
+    from ...weights.steering.directions import activations, find_directions
+    from ...weights.steering.edit import Writers
+    from ...weights.steering.search import check_size
     from .steer_progress import quiet
 
     judge = _judge(how.refusal)
@@ -87,10 +87,10 @@ def steered(
     folder: Path, ready: Ready, how: How, out: Path, form: str, journal: Path | None, *, as_json: bool
 ) -> bool:
     """Searches, tests, prints, and writes where the floor holds; says whether it wrote."""
-    from ...weights.journal import Journal
-    from ...weights.objectives import disjoint
-    from ...weights.steer_save import save
-    from ...weights.steer_search import certify, search
+    from ...weights.searching.journal import Journal
+    from ...weights.searching.objectives import disjoint
+    from ...weights.steering.save import save
+    from ...weights.steering.search import certify, search
     from .steer_progress import SteerProgress, quiet
     from .steer_words import print_result, to_json
 
@@ -151,7 +151,7 @@ def _tokens(suite: GeneratedSuite, prompt: Any) -> list[int]:
 
 def _identity(ready: Ready, how: How) -> dict[str, Any]:
     """What must be equal for a former measurement to count; not the budget, so that a search can be made longer."""
-    from ...weights.steer_search import digest_of
+    from ...weights.steering.search import digest_of
 
     keys = hashlib.sha256(" ".join(sorted(ready.selection.prompts.keys)).encode()).hexdigest()[:16]
     return {

@@ -12,8 +12,8 @@ import click
 from .train_options import training_options
 
 if TYPE_CHECKING:
-    from ...weights.held_out import HeldOut
-    from ...weights.training_data import Mix, Row
+    from ...weights.training.data import Mix, Row
+    from ...weights.training.held_out import HeldOut
 
 _WARNING = (
     "The lowest loss is not the best model: it says nothing of capability. Put every folder on the front beside "
@@ -83,7 +83,7 @@ def command(
     Options are those of aligntax weights train. The scale in effect is the same for every rank: with a fixed alpha
     it would fall as the rank rises, and a sweep over ranks would be one over step sizes.
     """
-    from ...weights.training import plan_training
+    from ...weights.training.run import plan_training
     from .train_options import bases_of, recipe_of
     from .train_words import plan_lines
 
@@ -117,8 +117,8 @@ def command(
 
 
 def _rows(said: dict[str, Any], out: Path, share: float) -> tuple[Mix, list[Row]]:
-    from ...weights.training_data import held_out, mix
-    from ...weights.training_files import refuse_clash
+    from ...weights.training.data import held_out, mix
+    from ...weights.training.files import refuse_clash
     from .train_options import look_alikes, own_rows, replayed
 
     refuse_clash(said["model"], out)
@@ -137,7 +137,7 @@ def _rows(said: dict[str, Any], out: Path, share: float) -> tuple[Mix, list[Row]
 def _trained(
     name: str, recipe: Any, mixed: Mix, out: Path, said: dict[str, Any], bases: Any
 ) -> tuple[tuple[int, float, float | None], ...]:
-    from ...weights.training import train
+    from ...weights.training.run import train
     from .train_options import judge
     from .train_progress import TrainProgress
 
@@ -153,8 +153,8 @@ def _row(
     """A line of the table; what was measured is stored, and not measured again."""
     import msgspec
 
-    from ...weights.held_out import HeldOut, measure
-    from ...weights.training_files import write_whole
+    from ...weights.training.files import write_whole
+    from ...weights.training.held_out import HeldOut, measure
     from .train_options import judge
 
     path = out / f"{name}.held-out.json"

@@ -11,7 +11,7 @@ import click
 from .train_options import training_options
 
 if TYPE_CHECKING:
-    from ...weights.training_data import Mix
+    from ...weights.training.data import Mix
 
 
 @click.command("train", short_help="Safety training that spares capability.")
@@ -36,8 +36,8 @@ def command(*, rank: int, lr: float | None, dry_run: bool, as_json: bool, out: P
     The plan is printed before training starts. Several devices: accelerate launch -m aligntax weights train ...
     Nothing is fetched, and nothing reported.
     """
-    from ...weights.trainers import is_first
-    from ...weights.training import plan_training, train
+    from ...weights.training.run import plan_training, train
+    from ...weights.training.trainers import is_first
     from .train_options import bases_of, judge, recipe_of
     from .train_progress import TrainProgress
     from .train_words import plan_document, plan_lines, result_document, result_lines
@@ -65,8 +65,8 @@ def _mixed(said: dict[str, Any], out: Path, *, dry_run: bool) -> Mix:
     import msgspec
 
     from ...errors import InputError
-    from ...weights.training_data import mix
-    from ...weights.training_files import refuse_clash
+    from ...weights.training.data import mix
+    from ...weights.training.files import refuse_clash
     from .train_options import look_alikes, own_rows, replayed, suspicious
 
     if dry_run and said["benign_prompts"] is not None:

@@ -11,11 +11,11 @@ import click
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from ...weights.lora import LoraRecipe
-    from ...weights.nullspace import Bases
-    from ...weights.rewards import Verdict
-    from ...weights.training_data import Method, Row
-    from ...weights.training_recipe import TrainingRecipe
+    from ...weights.null_space.adapter import Bases
+    from ...weights.training.data import Method, Row
+    from ...weights.training.lora import LoraRecipe
+    from ...weights.training.recipe import TrainingRecipe
+    from ...weights.training.rewards import Verdict
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -94,7 +94,7 @@ def training_options(command: Command) -> Command:
 
 def lora_of(said: dict[str, Any], rank: int) -> LoraRecipe:
     """The adapter that the options describe."""
-    from ...weights.lora import LoraRecipe, read_layers
+    from ...weights.training.lora import LoraRecipe, read_layers
 
     return LoraRecipe(
         rank=rank,
@@ -108,7 +108,7 @@ def lora_of(said: dict[str, Any], rank: int) -> LoraRecipe:
 
 def recipe_of(said: dict[str, Any], *, rank: int, rate: float | None) -> TrainingRecipe:
     """The recipe that the options describe."""
-    from ...weights.training_recipe import TrainingRecipe
+    from ...weights.training.recipe import TrainingRecipe
 
     names = (
         "method", "adapter", "steps", "epochs", "batch_size", "rows_at_once", "max_length", "weight_decay", "kl",
@@ -128,27 +128,27 @@ def bases_of(said: dict[str, Any]) -> Bases | None:
             f"the adapter {said['adapter']} takes no --bases",
             remedy="say --adapter null-space, or leave it out",
         )
-    from ...weights.nullspace import Bases
+    from ...weights.null_space.adapter import Bases
 
     return Bases.load(said["bases"])
 
 
 def own_rows(said: dict[str, Any]) -> list[Row]:
     """The rows of DATA."""
-    from ...weights.training_data import read_rows
+    from ...weights.training.data import read_rows
 
     return read_rows(said["data"], said["method"])
 
 
 def look_alikes(said: dict[str, Any], found: Sequence[Row], out: Path) -> tuple[list[Row], list[str]]:
     """Benign rows from beside DATA, and what is to be said of them; MODEL answers prompts now, where it must."""
-    from ...weights.training_data import benign_wanted, read_rows
+    from ...weights.training.data import benign_wanted, read_rows
 
     method: Method = said["method"]
     benign = read_rows(said["benign"], method, intent="benign", source="benign") if said["benign"] else []
     if said["benign_prompts"] is None:
         return benign, []
-    from ...weights.self_answers import read_prompts
+    from ...weights.training.self_answers import read_prompts
 
     known = {row.prompt for row in (*found, *benign)}
     prompts = [prompt for prompt in read_prompts(said["benign_prompts"]) if prompt not in known]
@@ -163,8 +163,8 @@ def look_alikes(said: dict[str, Any], found: Sequence[Row], out: Path) -> tuple[
 def _answered(
     said: dict[str, Any], found: Sequence[Row], prompts: list[str], out: Path
 ) -> tuple[list[Row], int]:
-    from ...weights.self_answers import self_answered
-    from ...weights.training_data import Row, as_preferences
+    from ...weights.training.data import Row, as_preferences
+    from ...weights.training.self_answers import self_answered
     from .train_progress import TrainProgress
 
     if said["method"] == "grpo":
@@ -181,7 +181,7 @@ def _answered(
 
 def replayed(said: dict[str, Any]) -> tuple[list[Row], float]:
     """General rows and the share of them."""
-    from ...weights.training_data import read_rows
+    from ...weights.training.data import read_rows
 
     if said["replay"] is None:
         return [], 0.0

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ...weights.training_callbacks import Step
+    from ...weights.training.callbacks import Step
 
 _PATIENCE_S = 2.0
 _BETWEEN_LINES_S = 60.0

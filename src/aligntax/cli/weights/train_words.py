@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from ...weights.training_plan import Trained, TrainingPlan
+    from ...weights.training.plan import Trained, TrainingPlan
 
 _METHODS = {
     "sft": "SFT, loss on completions alone",
@@ -25,7 +25,7 @@ _ADAPTERS = {
 
 def plan_lines(plan: TrainingPlan, out: Path) -> list[str]:
     """The plan, a line for each thing that decides what comes out."""
-    from ...weights.training_card import constraint_words
+    from ...weights.training.card import constraint_words
 
     recipe = plan.recipe
     modules = ", ".join(f"{count} {role}" for role, count in plan.modules.items())

@@ -1,0 +1,1 @@
+"""What a step between two checkpoints does to general inputs, as measured: the certificate."""

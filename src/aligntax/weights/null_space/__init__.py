@@ -1,0 +1,1 @@
+"""Directions that general inputs hardly reach, and training that stays inside them."""

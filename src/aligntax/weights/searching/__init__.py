@@ -1,0 +1,1 @@
+"""Ratios tried in place, without files: sensitivity of each block, and a search for the front of two objectives."""
