@@ -68,7 +68,7 @@ def test_it_writes_a_model_that_declines_harm_and_fewer_benign_requests(place: P
     out = tmp_path / "out"
     result = steer(place, "--refusal", MARK, "-o", str(out))
     assert result.exit_code == 0, result.output
-    assert f"Written: {out}" in result.stdout
+    assert f"Written:{out}" in "".join(result.stdout.split())
     assert "provably declines at least" in result.stdout.replace("\n", " ")
     assert max(map(len, result.stdout.replace(str(out), "OUT").splitlines())) <= 80
     assert "…" not in result.stdout
