@@ -15,6 +15,7 @@ import numpy as np
 from ... import __version__
 from ...errors import InputError, NotEnoughData
 from ...types import Estimate
+from ..adapters import load_tuned
 from ..layout import place_of
 from ..linears import Linear, linears
 from ..loading import Dtype, load_model, load_tokenizer
@@ -33,7 +34,7 @@ from .certificate import (
 )
 from .examples import Batch, Example, batches, data_of, encode, read_split
 from .felt import Change, Sums, drift_of, effects, felt, leaks
-from .pair import Step, compared, load_tuned, narrowed, settings_that_differ, side_of, tokenizers_differ
+from .pair import Step, compared, narrowed, settings_that_differ, side_of, tokenizers_differ
 from .resampled import RESAMPLES, ratios
 from .spectra import spectrum
 

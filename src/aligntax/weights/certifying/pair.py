@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...errors import InputError, MissingExtra
-from ..loading import Dtype, check_folder, load_model
-from .certificate import Kind, Side
+from ...errors import InputError
+from ..adapters import ADAPTER, ADAPTER_CONFIG, check_tuned, kind_of, stored
+from .certificate import Side
 
 if TYPE_CHECKING:
     import torch
 
-_ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
-_LONGEST_HEADER = 100_000_000  # bytes: the limit of safetensors itself
 _NARROW = {"BF16": "bfloat16", "F16": "float16"}
 _HARMLESS = {  # entries of a config that say where it comes from, how it is stored or how text is drawn from it
     "_name_or_path", "architectures", "bos_token_id", "chunk_size_feed_forward", "dtype", "eos_token_id", "id2label",
@@ -38,57 +33,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     norm: float
     base_norm: float
     rounded: bool  # differs by the storage type of TUNED alone
-
-
-def kind_of(folder: Path) -> Kind:
-    """Whether the folder is a LoRA adapter, as PEFT saves one, or a whole checkpoint."""
-    return "adapter" if (folder / _ADAPTER_CONFIG).is_file() else "checkpoint"
-
-
-def load_tuned(folder: Path, base: Path, *, dtype: Dtype, device: str | None) -> Any:
-    """The tuned model: its checkpoint, or BASE with the adapter merged into it, in memory.
-
-    Raises InputError where it does not load, or where a tensor of the adapter has no place in BASE.
-    """
-    if kind_of(folder) == "checkpoint":
-        return load_model(folder, dtype=dtype, device=device)
-    if not (folder / _ADAPTER).is_file():
-        raise InputError(
-            f"there is no {_ADAPTER}", where=str(folder), remedy="save the adapter with safetensors"
-        )
-    try:
-        import peft
-    except ImportError as absent:
-        raise MissingExtra("peft", "weights") from absent
-    model = load_model(base, dtype=dtype, device=device)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what peft warns of here is an error below
-            adapted = peft.PeftModel.from_pretrained(model, str(folder), torch_device=str(model.device))
-            _check_adapter(adapted, folder)
-            return adapted.merge_and_unload().eval()
-    except InputError:
-        raise
-    except Exception as fault:
-        found = re.search(r"size mismatch for ([\w.]+)", str(fault))
-        what = f"{found[1]} has another shape in BASE" if found else "it cannot be merged into BASE"
-        remedy = "an adapter is certified against the model that it was trained on"
-        raise InputError(f"the adapter does not fit: {what}", where=str(folder), remedy=remedy) from fault
-
-
-def _check_adapter(adapted: Any, folder: Path) -> None:
-    """An adapter that names other modules than BASE has would be merged as if it were empty."""
-    import peft
-
-    stored = {name for name, *_ in _tensors(folder / _ADAPTER)}
-    taken = set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    for name in sorted(stored ^ taken):
-        where = "in BASE" if name in stored else "in the adapter"
-        raise InputError(
-            f"{name} has no counterpart {where}",
-            where=str(folder),
-            remedy="an adapter is certified against the model that it was trained on",
-        )
 
 
 def compared(base: Any, tuned: Any, *, narrow: str | None) -> Iterator[tuple[int, Step | None]]:
@@ -184,17 +128,13 @@ def tokenizers_differ(base: Path, tuned: Path) -> bool:
 
 def side_of(folder: Path) -> Side:
     """Which weights a folder holds: hash, storage types and size, from the files that would be loaded."""
+    check_tuned(folder)
     kind = kind_of(folder)
     if kind == "adapter":
-        files = [folder / _ADAPTER_CONFIG, folder / _ADAPTER]
-        if not files[1].is_file():
-            raise InputError(
-                f"there is no {_ADAPTER}", where=str(folder), remedy="save the adapter with safetensors"
-            )
+        files = [folder / ADAPTER_CONFIG, folder / ADAPTER]
     else:
-        check_folder(folder)
         files = [folder / "config.json", *_weights(folder)]
-    tensors = [tensor for file in files if file.suffix == ".safetensors" for tensor in _tensors(file)]
+    tensors = [tensor for file in files if file.suffix == ".safetensors" for tensor in stored(file)]
     return Side(
         name=folder.resolve().name,
         kind=kind,
@@ -209,21 +149,6 @@ def _weights(folder: Path) -> list[Path]:
         return [folder / _SINGLE]
     shards = json.loads((folder / _INDEX).read_bytes())["weight_map"].values()
     return [folder / _INDEX, *(folder / shard for shard in sorted(set(shards)))]
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, str, int]]:
-    """Name, storage type and number of entries of each tensor, from the header of a safetensors file."""
-    try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(min(length, _LONGEST_HEADER)))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                yield name, entry["dtype"], math.prod(entry["shape"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise InputError(
-            "this is no safetensors file", where=str(file), remedy="copy the file again"
-        ) from fault
 
 
 def _hash(files: list[Path]) -> str:

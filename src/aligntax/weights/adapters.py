@@ -1,0 +1,89 @@
+"""LoRA adapters as PEFT saves them: told from whole models, and merged into the base that they were trained on."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import InputError, MissingExtra
+from .loading import Dtype, check_folder, load_model
+
+Kind = Literal["checkpoint", "adapter"]
+
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_LONGEST_HEADER = 100_000_000  # bytes: the limit of safetensors itself
+_BELONGS = "an adapter belongs to the model that it was trained on"
+
+
+def kind_of(folder: Path) -> Kind:
+    """Whether the folder is a LoRA adapter, as PEFT saves one, or a whole checkpoint."""
+    return "adapter" if (folder / ADAPTER_CONFIG).is_file() else "checkpoint"
+
+
+def check_tuned(folder: Path) -> None:
+    """Raises InputError unless the folder is a whole model, as `check_folder` has it, or an adapter of safetensors."""
+    if kind_of(folder) == "checkpoint":
+        check_folder(folder)
+    elif not (folder / ADAPTER).is_file():
+        raise InputError(
+            f"there is no {ADAPTER}", where=str(folder), remedy="save the adapter with safetensors"
+        )
+
+
+def load_tuned(folder: Path, base: Path, *, dtype: Dtype = "float32", device: str | None = None) -> Any:
+    """The tuned model: its checkpoint, or BASE with the adapter merged into it, in memory.
+
+    An adapter's change is computed in float32 and rounded once, with the base, to the dtype of the model.
+    Raises InputError where it does not load, or where a tensor of the adapter has no place in BASE.
+    """
+    check_tuned(folder)
+    if kind_of(folder) == "checkpoint":
+        return load_model(folder, dtype=dtype, device=device)
+    try:
+        import peft
+    except ImportError as absent:
+        raise MissingExtra("peft", "weights") from absent
+    model = load_model(base, dtype=dtype, device=device)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what peft warns of here is an error below
+            adapted = peft.PeftModel.from_pretrained(model, str(folder), torch_device=str(model.device))
+            _check_adapter(adapted, folder)
+            return adapted.merge_and_unload().eval()
+    except InputError:
+        raise
+    except Exception as fault:
+        found = re.search(r"size mismatch for ([\w.]+)", str(fault))
+        what = f"{found[1]} has another shape in BASE" if found else "it cannot be merged into BASE"
+        raise InputError(f"the adapter does not fit: {what}", where=str(folder), remedy=_BELONGS) from fault
+
+
+def _check_adapter(adapted: Any, folder: Path) -> None:
+    """An adapter that names other modules than BASE has would be merged as if it were empty."""
+    import peft
+
+    there = {name for name, *_ in stored(folder / ADAPTER)}
+    taken = set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    for name in sorted(there ^ taken):
+        where = "in BASE" if name in there else "in the adapter"
+        raise InputError(f"{name} has no counterpart {where}", where=str(folder), remedy=_BELONGS)
+
+
+def stored(file: Path) -> Iterator[tuple[str, str, int]]:
+    """Name, storage type and number of entries of each tensor, from the header of a safetensors file."""
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(min(length, _LONGEST_HEADER)))
+        for name, entry in header.items():
+            if name != "__metadata__":
+                yield name, entry["dtype"], math.prod(entry["shape"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise InputError(
+            "this is no safetensors file", where=str(file), remedy="copy the file again"
+        ) from fault
