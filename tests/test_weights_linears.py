@@ -80,6 +80,24 @@ def test_embeddings_and_head_are_left_out_and_every_layer_is_in(layout: str):
     )
 
 
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+def test_without_groups_a_model_without_weights_will_do(layout: str):
+    from transformers import AutoModelForCausalLM
+
+    from tiny_models import tiny_config
+
+    with torch.device("meta"):
+        bare = AutoModelForCausalLM.from_config(tiny_config(layout))
+    found = linears(bare, grouped=False)
+    whole = linears(tiny_model(layout))
+    assert list(found) == list(whole)
+    assert all(one.group == name for name, one in found.items())
+    for name, one in found.items():
+        assert (one.layer, one.role, one.n_in, one.n_out) == (
+            whole[name].layer, whole[name].role, whole[name].n_in, whole[name].n_out,
+        )  # fmt: skip
+
+
 def test_looking_changes_nothing_in_the_model():
     model = tiny_model().train()
     model.model.layers[0].eval()

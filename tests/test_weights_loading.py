@@ -57,6 +57,22 @@ def test_shards_and_dtype(tmp_path: Path):
     assert load_model(folder, dtype="auto").dtype == torch.float32
 
 
+def test_nothing_is_drawn_while_a_model_loads_and_afterwards_bars_are_as_before(
+    good: Path, capfd: pytest.CaptureFixture[str]
+):
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    try:
+        for drawn in (True, False):
+            (logging.enable_progress_bar if drawn else logging.disable_progress_bar)()
+            load_model(good)
+            assert logging.is_progress_bar_enabled() is drawn
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_tokenizer_pads_on_the_left(good: Path):
     tokenizer = load_tokenizer(good)
     assert tokenizer(["w1 w2", "w1"], padding=True)["input_ids"][1][0] == tokenizer.pad_token_id

@@ -40,8 +40,11 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     group: str
 
 
-def linears(model: Any) -> dict[str, Linear]:
+def linears(model: Any, *, grouped: bool = True) -> dict[str, Linear]:
     """The linears of a causal language model by name, in its own order; one forward of two tokens finds the groups.
+
+    With `grouped` False there is no forward, so that a model without weights will do (torch's meta device), and each
+    linear is a group of its own.
 
     Embeddings, norms and the head are not among them, tied or not. Nor are experts of a mixture and their router:
     each expert sees tokens of its own, too few of them to say what it does not see; adapters leave them frozen
@@ -54,7 +57,7 @@ def linears(model: Any) -> dict[str, Linear]:
             "the model has no linear maps inside numbered layers",
             remedy="null spaces are for transformers of the Llama, Mistral, Qwen, Gemma, Phi or GPT-2 layout",
         )
-    groups = _groups(model, found)
+    groups = _groups(model, found) if grouped else {name: name for name in found}
     return {name: _linear(name, module, groups[name]) for name, module in found.items()}
 
 

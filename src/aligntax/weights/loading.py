@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -28,10 +29,11 @@ def load_model(folder: str | Path, *, dtype: Dtype = "float32", device: str | No
     folder = Path(folder)
     check_folder(folder)
     try:
-        model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
-            output_loading_info=True,
-        )  # fmt: skip
+        with without_bars():
+            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
+                output_loading_info=True,
+            )  # fmt: skip
     except Exception as fault:
         # Anything may come out of a broken folder: SafetensorError, RuntimeError on shapes, ValueError, OSError.
         raise InputError(
@@ -70,6 +72,19 @@ def load_tokenizer(folder: str | Path) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """While inside, transformers draws no progress bars of its own, which it does into pipes and across other bars."""
+    logging = _transformers().utils.logging
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def rows(path: str | Path, *, needs: Sequence[str] = ("prompt",)) -> list[dict[str, Any]]:
@@ -119,7 +134,9 @@ def check_folder(folder: Path) -> None:
         raise InputError("there is no such folder", where=where, remedy=_NAME_A_FOLDER)
     if (folder / "adapter_config.json").exists():
         raise InputError(
-            "this is an adapter, not a model", where=where, remedy="merge it into its base first"
+            "this is an adapter, not a model",
+            where=where,
+            remedy="merge it into its base: aligntax weights merge BASE ADAPTER -o OUT",
         )
     if not (folder / "config.json").is_file():
         raise InputError("there is no config.json", where=where, remedy=_NAME_A_FOLDER)

@@ -105,14 +105,14 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     """
     from ...weights.certifying.certificate import to_json
     from ...weights.certifying.certify import Settings, certify
-    from .certify_progress import CertifyProgress, without_foreign_bars
+    from .certify_progress import CertifyProgress
 
     _check_folder(report)
     settings = Settings(
         held_out=_held_out(held_out), target=leak_target, level=level, max_tokens=max_tokens,
         batch_tokens=batch_tokens, chat=chat, dtype=dtype, device=device,  # type: ignore[arg-type]
     )  # fmt: skip
-    with CertifyProgress() as progress, without_foreign_bars():
+    with CertifyProgress() as progress:
         certificate = certify(base, tuned, data, settings=settings, watch=progress.show)
     if report:
         from ...report.certificate import write_certificate

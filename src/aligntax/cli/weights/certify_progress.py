@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -57,20 +55,3 @@ class CertifyProgress:
             self._bar.add_task("")
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], description=_WORDS[step], completed=done, total=total)
-
-
-@contextmanager
-def without_foreign_bars() -> Iterator[None]:
-    """While inside, transformers draws no bars of its own, which it does even where no terminal is."""
-    try:
-        from transformers.utils import logging
-    except ImportError:  # who needs it says so, and how to get it
-        yield
-        return
-    drawn = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if drawn:
-            logging.enable_progress_bar()

@@ -72,11 +72,11 @@ def command(model: Path, out: Path | None, bases: Path | None, as_json: bool, **
     independent of them, certify on further rows. With --bases or -o a killed run goes on where it was.
     """
     from ...weights.null_space.adapter import choose_bases
-    from .certify_progress import CertifyProgress, without_foreign_bars
+    from .certify_progress import CertifyProgress
     from .moments_words import as_document, page
 
     _check_folders(out, bases)
-    with CertifyProgress() as bar, without_foreign_bars():
+    with CertifyProgress() as bar:
         train, held = _both(model, out or bases, said, bar)
     chosen = choose_bases(train, held, leak=said["leak"], most=said["most"])
     if out:

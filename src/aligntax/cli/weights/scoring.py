@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from ...types import Prompt
-    from ...weights.searching.generated import GeneratedSuite, Judged
+    from ...weights.searching.generated import GeneratedSuite, Judge, Judged
     from ...weights.searching.resident import Resident
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -40,6 +40,10 @@ def options(command: _Command) -> _Command:
             ),
             click.option(
                 "--floor-suite", metavar="SUITE", help="Harmful prompts, where SUITE has none: clinical/floor."
+            ),
+            click.option(
+                "--refusal", metavar="TEXT",
+                help="Count as declined what begins with TEXT, in place of the detector.",
             ),
             click.option(
                 "--blocks", "n_blocks", type=click.IntRange(1), default=3, show_default=True, metavar="K",
@@ -78,6 +82,7 @@ class Scoring:
     tokenizer: Any
     selection: GeneratedSuite
     report: GeneratedSuite
+    refusal: str | None = None  # how refusals are told, where not by the detector
 
 
 def opened(  # noqa: PLR0913 - each is one option of both commands
@@ -86,6 +91,7 @@ def opened(  # noqa: PLR0913 - each is one option of both commands
     *,
     suite: str,
     floor_suite: str | None,
+    refusal: str | None,
     max_new_tokens: int,
     batch_size: int,
     dtype: str,
@@ -98,24 +104,15 @@ def opened(  # noqa: PLR0913 - each is one option of both commands
     from ...weights.searching.resident import Resident
 
     sides = halves(prompts_of(suite, floor_suite), seed=seed)
-    _quiet()
     tokenizer = load_tokenizer(aligned)
     resident: Resident = Resident.from_folders(base, aligned, dtype=dtype, device=device)  # type: ignore[arg-type]
     selection, report = (
-        GeneratedSuite(tokenizer, side, judge, max_new_tokens=max_new_tokens, batch_size=batch_size)
+        GeneratedSuite(tokenizer, side, judging, max_new_tokens=max_new_tokens, batch_size=batch_size)
         for side in sides
     )
-    return Scoring(resident=resident, tokenizer=tokenizer, selection=selection, report=report)
-
-
-def _quiet() -> None:
-    """Keep transformers from drawing its own progress bars into pipes."""
-    try:
-        from transformers.utils import logging
-    except ImportError:
-        return  # whoever needs it says so
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
+    return Scoring(
+        resident=resident, tokenizer=tokenizer, selection=selection, report=report, refusal=refusal
+    )
 
 
 def prompts_of(suite: str, floor_suite: str | None) -> list[Prompt]:
@@ -133,6 +130,17 @@ def prompts_of(suite: str, floor_suite: str | None) -> list[Prompt]:
             remedy="add --floor-suite with prompts that must be declined; for a pack NAME/floor",
         )
     return found
+
+
+def judge_of(refusal: str | None) -> Judge:
+    """The detector, or for a model with one refusal what tells it by its first words. Raises InputError for none."""
+    from .steer_prompts import begins_with
+
+    if refusal is None:
+        return judge
+    if not refusal.strip():
+        raise InputError("is empty", where="--refusal", remedy="give the first words of the model's refusal")
+    return begins_with(refusal)
 
 
 def judge(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:

@@ -62,12 +62,13 @@ def plan_training(
 
     Raises InputError where the recipe does not fit the model, the rows or the devices.
     """
+    from ..linears import linears
     from .trainers import compute, n_devices
 
     recipe.accumulate(n_devices())
     with offline():
         bare = _without_weights(Path(model))
-        found = _shapes(bare)
+        found = linears(bare, grouped=False)
         chosen = trained_linears(recipe, found, bases)
         device, bfloat16 = compute()
         dtype = "bfloat16" if bfloat16 and recipe.trains_adapter else "float32"
@@ -146,13 +147,6 @@ def _layers(chosen: tuple[Linear, ...]) -> str:
     layers = sorted({one.layer for one in chosen})
     ranged = len(layers) > 1 and layers == list(range(layers[0], layers[-1] + 1))
     return f"{layers[0]}-{layers[-1]}" if ranged else ", ".join(map(str, layers))
-
-
-def _shapes(bare: Any) -> dict[str, Linear]:
-    """As `linears`, of a model without weights: it has no forward to say which of them read the same input."""
-    from ..linears import _linear, _modules
-
-    return {name: _linear(name, module, name) for name, module in _modules(bare)}
 
 
 def _without_weights(source: Path) -> Any:
