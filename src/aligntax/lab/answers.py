@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from ..types import Estimate
 from .experiment import Ground, Results
@@ -180,7 +183,8 @@ def _beaten(rows: Sequence[Row], grain: float) -> Question:
     beats = [one for one in found if one.word == "higher"]
     head = f"Beaten by {_list([one.first for one in beats])} alone" if beats else "Nothing beats it here"
     answer = (
-        f"{head}, in usefulness at safety {_share(AT)}. Less that of tuned SFT ({_each(found[0].seconds)}): {_grouped(found)}",
+        f"{head}. Usefulness at safety {_share(AT)}, less that of tuned SFT, which has {_each(found[0].seconds)}. "
+        f"{_grouped(found)}",
         _power(found),
     )
     return Question(key="beaten", asked=asked, compared=found, answer=answer)
@@ -254,10 +258,9 @@ def _power(found: Sequence[Difference]) -> str:
     if not tested:
         return "Nothing could be tested: a difference needs two seeds at least."
     n = tested[0].mean.n
-    widths = sorted((_value_of(one.mean.high) - _value_of(one.mean.low)) / 2 for one in tested)
-    plain = float(t.ppf(1 - ALPHA / 2, n - 1))
+    spreads = sorted(float(np.std([value or 0.0 for value in one.values], ddof=1)) for one in tested)
     strict = float(t.ppf(1 - ALPHA / 2 / len(tested), n - 1))
-    least = widths[len(widths) // 2] * strict / plain
+    least = spreads[len(spreads) // 2] * strict / math.sqrt(n)
     return (
         f"With {n} seeds and {len(tested)} comparisons, a difference of typical spread would have had to exceed "
         f"{_share(least)} to be claimed: smaller gains may be there and are not shown."
@@ -280,8 +283,8 @@ def _share(value: float) -> str:
 
 
 def _signed(estimate: Estimate) -> str:
-    value = _value(estimate)
-    return ("+" if value >= 0 else "-") + _share(abs(value))
+    value = round(_value(estimate), 2)
+    return ("-" if value < 0 else "+") + _share(abs(value))
 
 
 def _between(estimate: Estimate) -> str:
@@ -291,7 +294,8 @@ def _between(estimate: Estimate) -> str:
 
 
 def _ended(value: float) -> str:
-    return ("-" if value < 0 else "") + _share(abs(value))
+    rounded = round(value, 2)
+    return ("-" if rounded < 0 else "") + _share(abs(rounded))
 
 
 def _metric(one: Difference) -> str:

@@ -98,7 +98,7 @@ def differences(
     adjusted = dict(zip(tested, holm([p for p in raw if p is not None]), strict=True)) if tested else {}
     made = []
     for at, ((metric, name, first, other, second), values) in enumerate(zip(pairs, paired, strict=True)):
-        mean = over_seeds(values, grain=grain).mean
+        mean = _inside(over_seeds(values, grain=grain).mean, whole=metric != "KL")
         p = None if at not in adjusted else float(adjusted[at])
         made.append(
             Difference(
@@ -107,6 +107,13 @@ def differences(
             )
         )  # fmt: skip
     return tuple(made)
+
+
+def _inside(mean: Estimate, *, whole: bool) -> Estimate:
+    """A difference of shares ends at -1 and 1."""
+    if not whole or mean.low is None or mean.high is None:
+        return mean
+    return msgspec.structs.replace(mean, low=max(mean.low, -1.0), high=min(mean.high, 1.0))
 
 
 def _word(mean: Estimate, p: float | None, values: Sequence[float | None]) -> Word:

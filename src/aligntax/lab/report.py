@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..report.front_chart import legend
-from ..report.lab_charts import LEAST_SAFE, LEAST_USEFUL, Drawn, Path, curve, small_front
+from ..report.lab_charts import LEAST_SAFE, LEAST_USEFUL, Drawn, Path, curve, dots, small_front
 from ..report.sheet import environment, policy, template_text, write_page
 from ..stats.front import FrontRow
 from ..types import Estimate
@@ -48,7 +48,7 @@ def write_lab_report(results: Results, out: str | pathlib.Path, *, command: str)
         .render(
             css=css, js=js, policy=policy(css, js), version=__version__, written=dt.datetime.now(dt.UTC),
             headline=headline(results), questions=questions_of(results), rule=RULE, rows=rows, groups=groups_of(rows),
-            figures=figures_of(results, rows), curves=curves_of(results), ends=ends_of(results).scores,
+            figures=figures_of(results, rows), curves=curves_of(results), dotted=dots_of(rows), ends=ends_of(results).scores,
             results=results, plan=plan, floors=[f"{floor:g}" for floor in FLOORS], at=AT, gentle=GENTLE, harsh=HARSH,
             metrics=tuple(METRICS)[:7], families=FAMILIES, parts=parts_of(results.grounds), methods=METHODS,
             command=command, own=own, mean=mean, between=between, shift=shift, ruling=ruling, seeds=seeds_of(results),
@@ -81,6 +81,24 @@ def figures_of(results: Results, rows: Sequence[Row]) -> tuple[Figure, ...]:
             legends = tuple(legend([row for rows_ in fronts.values() for row in rows_[:1]]))
         figures.append(Figure(name=group, panels=tuple(panels), legend=legends))
     return tuple(figures)
+
+
+def dots_of(rows: Sequence[Row]) -> tuple[tuple[tuple[str, str, Markup], ...], float]:
+    """Usefulness at the operating point, a line a method (label, mean in words, plot), and where the axis starts."""
+    known = [value for row in rows for value in row.scores["UTIL"].values if value is not None]
+    start = max(0.0, int(10 * min(known, default=0.0)) / 10)
+    tuned = next((row.scores["UTIL"].mean.value for row in rows if row.method == "sft"), None)
+    return tuple(
+        (
+            row.label,
+            mean(row.scores["UTIL"]),
+            dots(
+                row.scores["UTIL"].values, row.scores["UTIL"].mean, reference=tuned, start=start,
+                title=f"{row.label}: {mean(row.scores['UTIL'])}",
+            ),
+        )
+        for row in rows
+    ), start  # fmt: skip
 
 
 def groups_of(rows: Sequence[Row]) -> tuple[str, ...]:

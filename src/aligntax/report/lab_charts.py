@@ -12,6 +12,7 @@ import msgspec
 from markupsafe import Markup
 
 from ..stats.front import FrontRow, nondominated
+from ..types import Estimate
 from .front_chart import STYLES, _mark, words_of
 from .text import visible
 
@@ -70,6 +71,39 @@ def curve(paths: Sequence[Path], *, title: str, last: float) -> Markup:
         )
         drawn.append(_stretched(Markup('<path class="line {}" d="M{}"/>').format(path.css, joined)))
     return _svg(drawn, title=title, said="; ".join(path.said for path in paths))
+
+
+def dots(
+    values: Sequence[float | None], mean: Estimate, *, reference: float | None, start: float, title: str
+) -> Markup:
+    """One line of a plot: a dot a seed, the mean with its interval, an upright line where the reference's mean lies.
+
+    The axis runs from `start` to 1; what lies below is drawn at its left end.
+    """
+
+    def across(value: float) -> str:
+        return _number(1 + 98 * min(max((value - start) / (1 - start), 0.0), 1.0))
+
+    drawn = [Markup('<line class="grid" x1="1%" x2="99%" y1="13" y2="13"/>')]
+    if reference is not None:
+        drawn.append(
+            Markup('<line class="reference" x1="{x}%" x2="{x}%" y1="0" y2="26"/>').format(x=across(reference))
+        )
+    if mean.low is not None and mean.high is not None:
+        ends = across(mean.low), across(mean.high)
+        drawn.append(Markup('<line class="interval" x1="{}%" x2="{}%" y1="13" y2="13"/>').format(*ends))
+    drawn += [
+        Markup('<circle class="seed" cx="{}%" cy="13" r="3.5"/>').format(across(value))
+        for value in values
+        if value is not None
+    ]
+    if mean.value is not None:
+        drawn.append(
+            Markup('<line class="mean" x1="{x}%" x2="{x}%" y1="5" y2="21"/>').format(x=across(mean.value))
+        )
+    return Markup('<svg class="dots" role="img" aria-label="{title}"><title>{title}</title>{}</svg>').format(
+        Markup("").join(drawn), title=visible(title)
+    )
 
 
 def _front_axes() -> list[Markup]:
