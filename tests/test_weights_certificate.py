@@ -28,13 +28,18 @@ from aligntax.weights.certifying.certificate import (
 from aligntax.weights.certifying.certify import Found, Settings, certify
 from aligntax.weights.certifying.certify import measure as measured
 from aligntax.weights.certifying.examples import batches, encode, read_split
-from aligntax.weights.certifying.felt import Change, Sums, drift_of, felt, leaks
+from aligntax.weights.certifying.felt import Change, Sums, drift_of, felt, leaks, uneven
 from aligntax.weights.certifying.resampled import ratios
 from aligntax.weights.certifying.spectra import spectrum
 from aligntax.weights.linears import Linear, linears
 from aligntax.weights.null_space.moments import leak as leak_of_moment
 from steps import general, second_moments, stepped, unfelt
 from tiny_models import LAYOUTS, moved, saved, tiny_model, tiny_tokenizer
+
+ORDINARY = [
+    pytest.param(layout, marks=() if layout in ("gpt2", "phi3") else pytest.mark.long) for layout in LAYOUTS
+]
+"""Conv1D, and Linear with fused projections; the others are of the same two kinds."""
 
 # peft still asks for an attribute that transformers has renamed
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -155,6 +160,19 @@ def test_leaks_of_two_features_of_which_one_is_silent(delta: Any, leak: float):
     )
 
 
+def test_a_token_that_dwarfs_all_others_does_not_hide_what_they_feel():
+    inputs = torch.ones(2, 3, 2)
+    inputs[:, :, 1] = 0
+    inputs[:, 0] = torch.tensor([0.0, 1000.0])  # the first of each row, in a direction of its own
+    spares_it = [[1.0, 0.0], [0.0, 0.0]]
+    sums = sums_of(spares_it, inputs.tolist(), [[1] * 3] * 2)
+    leak = leaks(sums, [1.0], [2], level=0.95)[0, 0]
+    assert leak == pytest.approx(
+        math.sqrt(2 * 2 / 3)
+    )  # two of three tokens feel it, each twice as much as by chance
+    assert uneven(sums)[0] == pytest.approx(1 / 3, rel=1e-4)
+
+
 def test_the_effect_on_the_output_leaves_the_bias_out():
     sums = sums_of([[0.5, 0.0], [0.0, 0.0]], [[[4.0, 3.0]]], [[1]])
     assert sums.moved.item() == pytest.approx(4)
@@ -231,7 +249,7 @@ def test_numbers_are_said_in_three_digits(number, said):
 # -- real models
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ORDINARY)
 def test_an_update_that_inputs_cannot_feel_passes_and_a_random_one_leaks_about_one(layout: str, data: Path):
     base = tiny_model(layout)
     known, unseen = halves(data)
@@ -242,7 +260,8 @@ def test_an_update_that_inputs_cannot_feel_passes_and_a_random_one_leaks_about_o
     assert len(passed["matrices"]) == len(linears(base))
 
     loud = stepped(base, 0.1, lambda _linear, noise: noise)
-    failed = found(base, loud, data, target=0.5).facts
+    seen = found(base, loud, data, target=0.5)
+    failed, sums = seen.facts, seen.parts[1].sums
     assert failed["ruling"] == "outside"
     assert failed["outside"] == ()
     for matrix in failed["matrices"]:
@@ -253,11 +272,13 @@ def test_an_update_that_inputs_cannot_feel_passes_and_a_random_one_leaks_about_o
     # the sums of the certificate are the moments of the definition
     before, after = linears(base), linears(loud)
     moments = second_moments(base, ids_of(unseen))
-    for name in before:
+    for column, name in enumerate(before):
         matrix = next(m for m in failed["matrices"] if m.name == name)
         delta = Change(before[name], after[name]).matrix().double()
-        by_moment = leak_of_moment(delta, moments[name])
-        assert matrix.leak.held_out == pytest.approx(by_moment, rel=1e-5)
+        energy = sums.moved[:, column].sum() / sums.read[:, column].sum()
+        by_energy = math.sqrt(energy * matrix.n_in) / matrix.norm
+        assert by_energy == pytest.approx(leak_of_moment(delta, moments[name]), rel=1e-5)
+        assert matrix.leak.held_out >= by_energy
         assert matrix.norm == pytest.approx(float(delta.norm()), rel=1e-6)
 
 

@@ -32,7 +32,8 @@ _LAYER = re.compile(r"^.*?\.\d+\.")
 class Leak(msgspec.Struct, frozen=True, kw_only=True):
     """How much of a change inputs like those of the data can feel: 1 as an isotropic change of its norm, 0 not at all.
 
-    leak = sqrt( mean |dW x|^2 / (|dW|_F^2 * mean |x|^2 / n_in) ), means over tokens; x the inputs in BASE.
+    leak = sqrt( mean |dW x|^2 / (|dW|_F^2 * mean |x|^2 / n_in) ), means over tokens; x the inputs in BASE. Or the same of
+    x / |x|, with every token alike, where that is larger: see `felt.leaks`.
     `low` and `high` are the ends of the interval of the held-out value.
     """
 

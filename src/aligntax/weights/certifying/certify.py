@@ -33,7 +33,7 @@ from .certificate import (
     overall,
 )
 from .examples import Batch, Example, batches, data_of, encode, read_split
-from .felt import Change, Sums, drift_of, effects, felt, leaks
+from .felt import Change, Sums, drift_of, effects, felt, leaks, uneven
 from .pair import Step, compared, narrowed, settings_that_differ, side_of, tokenizers_differ
 from .resampled import RESAMPLES, ratios
 from .spectra import spectrum
@@ -45,6 +45,7 @@ CALIBRATION_TOKENS = 2
 """Calibration tokens wanted per input of a matrix: fewer inputs than directions leave every change room to hide."""
 HELD_OUT_TOKENS = 1
 HELD_OUT_ROWS = 40  # with fewer, intervals over rows are too short (benchmarks/coverage_certificate.py)
+_FEW = 0.1  # share of tokens that carries the energy of an input, under which a reader should know of it
 _MOST_MORE = 1000  # times what is there; a leak that close to the target is not decided by more data
 
 
@@ -175,10 +176,15 @@ def measure(
             (matrix.ruling for matrix in matrices), otherwise_changed=bool(outside or different)
         ),
     }
-    return Found(facts=facts, parts=parts, notes=tuple(_notes(before, outside, rounded)))
+    return Found(facts=facts, parts=parts, notes=tuple(_notes(before, outside, rounded, parts[1].sums)))
 
 
-def _notes(before: Any, outside: Sequence[Outside], rounded: int) -> Iterator[str]:
+def _notes(before: Any, outside: Sequence[Outside], rounded: int, held: Sums) -> Iterator[str]:
+    if few := int((uneven(held) < _FEW).sum()):
+        yield (
+            f"at {few} changed matrices a few tokens carry most of the energy of the inputs (massive activations); the "
+            "leak is the larger of that by energy and that with every token alike"
+        )
     if rounded:
         yield f"{rounded} tensors differ by the storage type of TUNED alone and count as unchanged"
     read, written = before.get_input_embeddings(), before.get_output_embeddings()

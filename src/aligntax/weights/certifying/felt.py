@@ -24,10 +24,15 @@ _POSITIONS = 128  # logits of so many tokens are widened to float64 at a time
 
 
 class Sums:
-    """Per row and matrix [rows, matrices]: sums over tokens of |dW x|^2, |W x|^2 and |x|^2, and how many tokens."""
+    """Per row and matrix [rows, matrices]: sums over tokens of |dW x|^2, |W x|^2 and |x|^2, and how many tokens.
+
+    `turned`: of |dW x|^2 / |x|^2, in which a token counts by its direction alone; `squared`: of |x|^4.
+    """
 
     def __init__(self, rows: int, matrices: int) -> None:
-        self.moved, self.passed, self.read, self.tokens = (np.zeros((rows, matrices)) for _ in range(4))
+        self.moved, self.passed, self.read, self.tokens, self.turned, self.squared = (
+            np.zeros((rows, matrices)) for _ in range(6)
+        )
 
     def seen(self, column: int) -> int:
         """Tokens that passed through that matrix."""
@@ -67,25 +72,40 @@ def _hook(change: Change, column: int, batch: Batch, sums: Sums) -> Callable[...
         delta = change.matrix()
         moved = read.to(delta.dtype) @ delta.T
         passed = output if module.bias is None else output - module.bias
-        for total, values in ((sums.moved, moved), (sums.passed, passed), (sums.read, read)):
-            total[rows, column] += _squares(values, batch.mask)
-        sums.tokens[rows, column] += batch.mask.sum(dim=-1).cpu().numpy()
+        felt_by, output, length = (_squares(values, batch.mask) for values in (moved, passed, read))
+        for total, values in (
+            (sums.moved, felt_by), (sums.passed, output), (sums.read, length), (sums.squared, length.square()),
+            (sums.turned, (felt_by / length).nan_to_num(nan=0.0)), (sums.tokens, batch.mask),
+        ):  # fmt: skip
+            total[rows, column] += values.sum(dim=-1).cpu().numpy()
 
     return add
 
 
-def _squares(values: torch.Tensor, mask: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Sum of squares over the real tokens of each row, in float64; what stands at a pad is never looked at."""
+def _squares(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """|x|^2 of every token in float64, 0 at a pad, of which nothing is looked at."""
     import torch
 
-    norms = torch.linalg.vector_norm(values, dim=-1, dtype=torch.float64).pow(2)
-    return norms.masked_fill(mask == 0, 0).sum(dim=-1).cpu().numpy()
+    return torch.linalg.vector_norm(values, dim=-1, dtype=torch.float64).pow(2).masked_fill(mask == 0, 0)
 
 
 def leaks(sums: Sums, norms: Sequence[float], widths: Sequence[int], *, level: float) -> np.ndarray[Any, Any]:
-    """The leak of each matrix with the ends of its interval over rows: [3, matrices], NaN where no input came."""
+    """The leak of each matrix with the ends of its interval over rows: [3, matrices], NaN where no input came.
+
+    The larger of two: tokens by their energy, and each token alike. In large models a few tokens, the first of a text
+    above all, are thousands of times longer than others where the MLP's output is written (massive activations, Ref:
+    arXiv:2402.17762). By energy alone they would decide everything, and a change that spares them would have no leak.
+    """
     scale = np.asarray(norms) ** 2 / np.asarray(widths)
-    return np.sqrt(np.stack(ratios(sums.moved, sums.read, level=level)) / scale)
+    by_energy = np.stack(ratios(sums.moved, sums.read, level=level))
+    alike = np.stack(ratios(sums.turned, sums.tokens, level=level))
+    return np.sqrt(np.maximum(by_energy, alike) / scale)
+
+
+def uneven(sums: Sums) -> np.ndarray[Any, Any]:
+    """Share of tokens that carries the energy of a matrix's inputs, [matrices]: mean(|x|^2)^2 / mean(|x|^4), 1 for all."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums.read.sum(axis=0) ** 2 / (sums.squared.sum(axis=0) * sums.tokens.sum(axis=0))
 
 
 def effects(sums: Sums) -> np.ndarray[Any, Any]:
