@@ -12,6 +12,7 @@ COMMANDS = {
     "search": "aligntax.cli.weights.search:command",
     "moments": "aligntax.cli.weights.moments:command",
     "train": "aligntax.cli.weights.train:command",
+    "merge": "aligntax.cli.weights.merge:command",
     "sweep": "aligntax.cli.weights.sweep:command",
     "steer": "aligntax.cli.weights.steer:command",
     "certify": "aligntax.cli.weights.certify:command",
@@ -22,7 +23,7 @@ COMMANDS = {
     "weights",
     cls=LazyGroup,
     places=COMMANDS,
-    short_help="Recover capability in the weights: average, train, certify.",
+    short_help="Average, search, train, merge, steer and certify weights.",
 )
 def command() -> None:
     """For teams that own the weights: recover what safety training cost, and show that it was recovered.

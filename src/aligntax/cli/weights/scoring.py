@@ -103,8 +103,9 @@ def opened(  # noqa: PLR0913 - each is one option of both commands
     from ...weights.searching.generated import GeneratedSuite, halves
     from ...weights.searching.resident import Resident
 
+    judging = judge_of(refusal)
     sides = halves(prompts_of(suite, floor_suite), seed=seed)
-    tokenizer = load_tokenizer(aligned)
+    tokenizer = load_tokenizer(aligned if (aligned / "tokenizer_config.json").is_file() else base)
     resident: Resident = Resident.from_folders(base, aligned, dtype=dtype, device=device)  # type: ignore[arg-type]
     selection, report = (
         GeneratedSuite(tokenizer, side, judging, max_new_tokens=max_new_tokens, batch_size=batch_size)

@@ -45,7 +45,7 @@ _STRATEGIES = ("uniform", "blocks", "likelihood")
     "checkpoints",
     multiple=True,
     metavar="early=PATH|lr=PATH",
-    help="A checkpoint of early stopping, or of another learning rate, as a baseline. Repeat it.",
+    help="A model or adapter of early stopping, or of another learning rate, as a baseline. Repeat it.",
 )
 @click.option(
     "--safety",
@@ -121,6 +121,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
 
 
 def _folders(checkpoints: Sequence[str]) -> dict[str, list[Path]]:
+    from ...weights.adapters import check_tuned
     from ...weights.searching.search import CHECKPOINTS
 
     found: dict[str, list[Path]] = {}
@@ -132,6 +133,7 @@ def _folders(checkpoints: Sequence[str]) -> dict[str, list[Path]]:
             )
         if not Path(path).is_dir():
             raise InputError("there is no such folder", where=path, remedy="name a model's folder")
+        check_tuned(Path(path))  # now, not after an hour of search
         found.setdefault(name, []).append(Path(path))
     return found
 
@@ -175,6 +177,8 @@ def _journal(path: Path | None, held: Scoring, measured_by: dict[str, Any]) -> A
         "base": base, "aligned": aligned, "selection": fingerprint(held.selection),
         "report": fingerprint(held.report), "settings": held.selection.settings, **measured_by,
     }  # fmt: skip
+    if held.refusal is not None:
+        identity["refusal"] = held.refusal
     return Journal(path, identity)
 
 
@@ -201,18 +205,27 @@ def _good_answers(held: Scoring) -> list[Batch]:
 
 
 def write_command(found: Found, base: Path, aligned: Path) -> str | None:
-    """The command that writes the chosen point; None where there is none, or where it is a checkpoint."""
+    """The command that writes the chosen point; None where there is none, or where it is a checkpoint.
+
+    An adapter is merged first: only whole models are averaged.
+    """
     import shlex
+
+    from ...weights.adapters import kind_of
 
     row = found.chosen
     if row is None or "blocks" not in row.settings:
         return None
     shares = ",".join(f"{share:g}" for share in row.settings["blocks"])
-    words = ["aligntax", "weights", "average", str(base), str(aligned)]
+    first, named = "", str(aligned)
+    if kind_of(aligned) == "adapter":
+        first = shlex.join(["aligntax", "weights", "merge", str(base), str(aligned)]) + " -o MERGED && "
+        named = "MERGED"
+    words = ["aligntax", "weights", "average", str(base), named]
     words += ["--ratio", shares] if "," not in shares else ["--blocks", shares]
     for role, own in row.settings.get("roles", {}).items():
         words += ["--role", f"{role}={'/'.join(f'{share:g}' for share in own)}"]
-    return f"{shlex.join(words)} -o OUT"
+    return f"{first}{shlex.join(words)} -o OUT"
 
 
 def _how_to_go_on(journal: Path | None) -> str:

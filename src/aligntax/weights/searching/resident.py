@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AlignTaxError, InputError
+from ..adapters import check_tuned, kind_of, load_tuned
 from ..layout import count_layers, place_of
 from ..loading import Dtype, check_folder, load_model
 from ..ratios import Ratios
@@ -50,10 +51,12 @@ class Resident:
             else aligned.named_parameters(remove_duplicate=False)
         )
         self.model = model
+        self.source: tuple[Path, Dtype] | None = None  # where the base came from: adapters are merged into it
         self.parameters: dict[str, torch.nn.Parameter] = named
         self.n_layers = count_layers(named)
         self.base: dict[str, torch.Tensor] = {}
         self.aligned: dict[str, torch.Tensor] = {}
+        self._strange: dict[str, torch.Tensor] = {}  # what `put` changed though the two models agree on it
         self._names = _Names(model)
         for name, tensor in self._checked(source):
             ours = named[name].detach()
@@ -76,15 +79,20 @@ class Resident:
         """From two local folders. The aligned tensors are streamed from their files and no second model is built,
         but where transformers renames tensors as it loads: then the aligned model is loaded and dropped again.
 
-        Raises InputError as `load_model` does, and where the two are not of one shape.
+        `aligned` may be a LoRA adapter for the base: it is merged in memory, to the weights that `weights merge` writes.
+        Raises InputError as `load_model` and `load_tuned` do, and where the two are not of one shape.
         """
-        check_folder(Path(aligned))
-        check_folder(Path(base))
-        _same_shape(Path(base), Path(aligned))
-        model, streamed = load_model(base, dtype=dtype, device=device), _Streamed(Path(aligned))
-        if not _known(model, streamed):
-            return cls(model, load_model(aligned, dtype=dtype))
-        return cls(model, streamed)
+        base, aligned = Path(base), Path(aligned)
+        check_tuned(aligned)
+        check_folder(base)
+        if kind_of(aligned) == "adapter":
+            held = cls(load_model(base, dtype=dtype, device=device), load_tuned(aligned, base, dtype=dtype))
+        else:
+            _same_shape(base, aligned)
+            model, streamed = load_model(base, dtype=dtype, device=device), _Streamed(aligned)
+            held = cls(model, streamed if _known(model, streamed) else load_model(aligned, dtype=dtype))
+        held.source = (base, dtype)
+        return held
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -100,7 +108,7 @@ class Resident:
         import torch
 
         shares = self.shares(ratios)
-        changed = False
+        changed = self._forget()
         with torch.no_grad():
             for name, share in shares.items():
                 if share == self.ratios.get(name):
@@ -117,9 +125,12 @@ class Resident:
         import torch
 
         seen = set()
+        self._forget()
         with torch.no_grad():
             for name, tensor in self._checked(tensors, whole=False):
                 live = self._live(name)
+                if name not in self.base and not _same(live, tensor):
+                    self._strange[name] = live.clone()
                 live.copy_(tensor.to(device=live.device, dtype=live.dtype))
                 seen.add(name)
         if missing := set(self.base) - seen:
@@ -130,9 +141,23 @@ class Resident:
         self._checksum = self.canary()
 
     def put_folder(self, folder: str | Path) -> None:
-        """Show the checkpoint of a folder, streamed from its files."""
-        check_folder(Path(folder))
-        self.put(_Streamed(Path(folder)).items())
+        """Show the checkpoint of a folder, streamed from its files, or the base with the adapter that the folder holds.
+
+        Raises InputError where it is an adapter and the base is not known by its folder.
+        """
+        folder = Path(folder)
+        check_tuned(folder)
+        if kind_of(folder) == "checkpoint":
+            self.put(_Streamed(folder).items())
+        elif self.source is None:
+            raise InputError(
+                "is an adapter, and nobody said for which folder",
+                where=str(folder),
+                remedy="open the two models with Resident.from_folders",
+            )
+        else:
+            base, dtype = self.source
+            self.put(load_tuned(folder, base, dtype=dtype).named_parameters())
 
     def shares(self, ratios: Ratios | Mapping[str, float]) -> dict[str, float]:
         """The share of the aligned model for each parameter that differs."""
@@ -165,6 +190,17 @@ class Resident:
             seen.append(self.canary())
         if seen[0] == seen[1] or seen[:2] != seen[2:]:
             raise StaleWeights("base and aligned weights were set and the model's logits did not follow them")
+
+    def _forget(self) -> bool:
+        """Put back what both models have and weights that were shown had not; whether logits must follow."""
+        import torch
+
+        changed = any(place_of(name).role != "embedding" for name in self._strange)
+        with torch.no_grad():
+            for name, tensor in self._strange.items():
+                self._live(name).copy_(tensor)
+        self._strange = {}
+        return changed
 
     def _look(self, changed: bool) -> None:
         now = self.canary()
@@ -273,29 +309,35 @@ def _open(path: Path, read: Callable[[Any], Any]) -> Any:
 
 
 def _blend(live: torch.Tensor, base: torch.Tensor, aligned: torch.Tensor, share: float) -> None:
-    """In place, in chunks, in float64 as `weights average` does it, so that the point measured is the point written."""
+    """In place, in chunks, with the arithmetic of `weights average`, so that the point measured is the point written.
+
+    That is float32 for 16-bit values between the ends and float64 for all else, and one rounding.
+    """
+    import torch
+
     if share in (0.0, 1.0):
         live.copy_(aligned if share else base)
         return
+    wide = torch.float32 if live.dtype.itemsize == 2 and 0 < share < 1 else torch.float64
     flat = live.view(-1) if live.is_contiguous() else live.reshape(-1)
     for start in range(0, flat.numel(), _CHUNK):
         part = slice(start, start + _CHUNK)
-        first = base.reshape(-1)[part].double()
-        moved = first + share * (aligned.reshape(-1)[part].double() - first)
+        first = base.reshape(-1)[part].to(wide)
+        moved = (aligned.reshape(-1)[part].to(wide) - first) * share + first
         flat[part] = _rounded(moved, flat.dtype)
     if flat.data_ptr() != live.data_ptr():  # a view of something else: reshaping has copied it
         live.copy_(flat.view(live.shape))
 
 
 def _rounded(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """float64 to `dtype` as `weights average` rounds, so that both give the same bits.
+    """float32 or float64 to `dtype` as `weights average` rounds, so that both give the same bits.
 
     bfloat16 goes by way of float32 there and here. float16 is rounded once there, and torch goes by way of float32, so
     that float32 is rounded to odd first, after which the second rounding is right (Boldo and Melquiond 2008).
     """
     import torch
 
-    if dtype != torch.float16:
+    if dtype != torch.float16 or values.dtype == torch.float32:
         return values.to(dtype)
     near = values.float()
     bits = near.view(torch.int32)
