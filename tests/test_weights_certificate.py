@@ -278,7 +278,7 @@ def test_an_update_that_inputs_cannot_feel_passes_and_a_random_one_leaks_about_o
         energy = sums.moved[:, column].sum() / sums.read[:, column].sum()
         by_energy = math.sqrt(energy * matrix.n_in) / matrix.norm
         assert by_energy == pytest.approx(leak_of_moment(delta, moments[name]), rel=1e-5)
-        assert matrix.leak.held_out >= by_energy
+        assert matrix.leak.held_out >= by_energy * (1 - 1e-6)
         assert matrix.norm == pytest.approx(float(delta.norm()), rel=1e-6)
 
 

@@ -126,6 +126,31 @@ def test_no_change_in_the_space_leaks_more_than_the_target():
             assert leak(inner @ bases[name].T, held.of(name)) <= 0.2 * (1 + 1e-4)
 
 
+def test_a_token_of_huge_activations_does_not_empty_the_directions_of_all_others():
+    """One word drives one neuron of an MLP as first tokens do in large models: by energy it is all that is seen."""
+    model, name = tiny_model(), "model.layers.0.mlp.down_proj"
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, 0] = 0
+        model.get_input_embeddings().weight[1] = torch.eye(32)[0]
+        for half in ("gate_proj", "up_proj"):
+            weight = getattr(model.model.layers[0].mlp, half).weight
+            weight[3] = 5 * torch.eye(32)[0]
+    texts = [
+        {name: torch.nn.functional.pad(tensor, (1, 0), value=1) for name, tensor in general(seed)[0].items()}
+        for seed in (1, 2, 3)
+    ]
+    energy, other, unseen = (collect(model, [text], even=False) for text in texts)
+    assert choose_bases(energy, other, leak=0.1)[name].shape[1] == 63  # of 64: all but that neuron
+
+    even = [collect(model, [text], even=True) for text in texts]
+    space = choose_bases(*even[:2], leak=0.1)[name]
+    change = torch.randn(32, space.shape[1], generator=torch.Generator().manual_seed(0)) @ space.T
+    assert leak(change, even[2].of(name)) < 0.12
+    assert leak(change, unseen.of(name)) < 0.12
+    with pytest.raises(InputError, match="different models"):
+        choose_bases(even[0], other)
+
+
 def test_held_out_data_makes_the_space_smaller():
     model = tiny_model()
     few = collect(model, [{key: value[:2] for key, value in general(1)[0].items()}])

@@ -65,8 +65,8 @@ def command(model: Path, out: Path | None, bases: Path | None, as_json: bool, **
 
     Directions are ordered on the calibration rows, and as many are taken as keep the largest leak of any change
     inside them under --leak on the held-out rows too. Leak: how much general inputs feel a change, relative to one of
-    the same norm in random directions: 1 is like any other, 0 not at all. A matrix without such directions is left
-    out: training must not touch it.
+    the same norm in random directions: 1 is like any other, 0 not at all; every token counts alike, so that a few very
+    long ones hide no other. A matrix without such directions is left out: training must not touch it.
 
     Rows are split as in weights certify. The held-out rows decide how many directions are taken: for a number that is
     independent of them, certify on further rows. With --bases or -o a killed run goes on where it was.
@@ -120,7 +120,13 @@ def _both(folder: Path, beside: Path | None, said: dict[str, Any], bar: Any) -> 
         partial = _partial(beside, side) if beside else None
         found.append(
             collect(
-                model, batches, partial=partial, keep=True, sketch_above=said["sketch_above"], progress=show
+                model,
+                batches,
+                partial=partial,
+                keep=True,
+                sketch_above=said["sketch_above"],
+                even=True,
+                progress=show,
             )
         )
     return found[0], found[1]

@@ -111,14 +111,14 @@ def choose_bases(train: Moments, held_out: Moments, *, leak: float = 0.1, most: 
 
     Directions are taken in the order of their energy on `train`, weakest first, as long as the worst change inside
     them stays below `leak` on `train` and on `held_out` (leak as in `moments.leak`: 1 is a change without
-    direction). The worst leak can only rise as directions are added, so this is the largest such prefix, found
+    direction; of moments collected `even`, with every token alike). The worst leak can only rise as directions are added, so this is the largest such prefix, found
     exactly by one Cholesky factorisation. `most`: at most so many directions, the weakest ones: of a wide model
     1024 keep memory small and are plenty for an adapter. Raises InputError where the two are of different models or
     the same rows, or `leak` is not positive.
     """
     if not leak > 0 or (most is not None and most < 1):
         raise InputError("no null space was asked for", remedy="give a leak above 0, such as 0.1")
-    if train.model != held_out.model or train.groups != held_out.groups:
+    if (train.model, train.groups, train.even) != (held_out.model, held_out.groups, held_out.even):
         raise InputError(
             "calibration and held-out moments are of different models", remedy="collect both from one"
         )

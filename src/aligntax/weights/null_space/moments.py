@@ -31,7 +31,7 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
     `tokens`: how many tokens were read, pads left out; each counts the same. `sums`: by group, [n_in, n_in].
     `sketches`: instead, for inputs too wide to hold a square of. `groups`: the group of each linear.
     `data`: hash of the rows read, whatever their order and batches. `model`: hash of the model's linears.
-    `rows`: rows read.
+    `rows`: rows read. `even`: each token counts by its direction alone, as x / |x| (see `collect`).
     """
 
     tokens: int
@@ -41,6 +41,7 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     model: str
     sketches: dict[str, Sketch] = {}
+    even: bool = False
 
     def of(self, name: str) -> Tensor:
         """Mean of x x^T of what the linear reads, [n_in, n_in] float64.
@@ -66,7 +67,7 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def norms(self) -> dict[str, float]:
-        """Root mean square of the length of what each linear reads."""
+        """Root mean square of the length of what each linear reads; 1 where tokens count by direction."""
         return {name: math.sqrt(self._trace(group) / self.tokens) for name, group in self.groups.items()}
 
     def save(self, path: str | Path) -> None:
@@ -75,7 +76,7 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
         tensors |= {f"sketch:{group}": sketch.held() for group, sketch in self.sketches.items()}
         head = {
             "tokens": str(self.tokens), "rows": str(self.rows), "data": self.data, "model": self.model,
-            "groups": json.dumps(self.groups),
+            "groups": json.dumps(self.groups), "even": json.dumps(self.even),
             "sketches": json.dumps({group: sketch.said() for group, sketch in self.sketches.items()}),
         }  # fmt: skip
         write_tensors(path, _KIND, tensors, head)
@@ -87,7 +88,7 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return cls(
                 tokens=int(head["tokens"]), rows=int(head["rows"]), data=head["data"], model=head["model"],
-                groups=json.loads(head["groups"]),
+                groups=json.loads(head["groups"]), even=json.loads(head["even"]),
                 sums={name[4:]: tensor for name, tensor in tensors.items() if name.startswith("sum:")},
                 sketches={
                     group: Sketch.of(tensors[f"sketch:{group}"], said)
@@ -119,6 +120,7 @@ def collect(  # noqa: PLR0913 - each is one thing to say
     every: int = 50,
     keep: bool = False,
     sketch_above: int | None = None,
+    even: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Moments:
     """Reads the batches once and sums x x^T of every group of linears over real tokens.
@@ -126,6 +128,9 @@ def collect(  # noqa: PLR0913 - each is one thing to say
     `batches`: dicts of "input_ids" and "attention_mask", [rows, tokens]; padding on either side, any amount.
     `kept`: names of linears, others are passed over: with some layers at a time a large model needs less memory.
     Products are float32 (never TF32); sums are float64 on the CPU, float32 on a GPU, where the model is.
+    `even`: sum x x^T / |x|^2. In large models a few tokens, the first of a text above all, are thousands of times longer
+    than others where the MLP's output is written (massive activations, Ref: arXiv:2402.17762). Summed as they are, they
+    make every direction but their own look empty, also those that all other tokens use.
     `partial`: a file written every `every` batches; where it is there already, reading goes on behind its rows, and
     it is removed at the end, unless `keep`: then it holds the whole, and the next call reads no row. `sketch_above`: inputs wider than this are sketched by Frequent Directions in 1024 rows
     (`weights/sketch.py`) where a square of them does not fit: 18,944 wide, it takes 1.4 GB in float32. `progress` is called with the tokens read so far.
@@ -134,7 +139,7 @@ def collect(  # noqa: PLR0913 - each is one thing to say
     found = {name: linear for name, linear in linears(model).items() if kept is None or name in kept}
     if not found:
         raise InputError("no linear is kept", remedy="kept takes names as linears(model) gives them")
-    reading = _Reading(found, fingerprint(found), sketch_above, every)
+    reading = _Reading(found, fingerprint(found), sketch_above, every, even=even)
     skip = reading.resume(Path(partial)) if partial else 0
     with quiet(model), _whole_products(), hooked(reading.hooks()):
         for batch in batches:
@@ -158,7 +163,10 @@ def collect(  # noqa: PLR0913 - each is one thing to say
 class _Reading:
     """The state of one pass."""
 
-    def __init__(self, found: dict[str, Linear], model: str, sketch_above: int | None, every: int) -> None:
+    def __init__(
+        self, found: dict[str, Linear], model: str, sketch_above: int | None, every: int, *, even: bool
+    ) -> None:
+        self.even = even
         self.model, self.sketch_above, self.every = model, sketch_above, every
         self.groups: dict[str, str] = {}
         self.readers: dict[str, Linear] = {}  # the first kept linear of each group is the one that is watched
@@ -180,7 +188,8 @@ class _Reading:
         before = Moments.load(path)
         limit = self.sketch_above
         wide = {group for group, one in self.readers.items() if limit is not None and one.n_in > limit}
-        if before.model != self.model or before.groups != self.groups or set(before.sketches) != wide:
+        same = (before.model, before.groups, before.even) == (self.model, self.groups, self.even)
+        if not same or set(before.sketches) != wide:
             raise InputError(
                 "the partial file is of another model or pass", where=str(path), remedy="delete it"
             )
@@ -217,15 +226,18 @@ class _Reading:
     def moments(self) -> Moments:
         return Moments(
             tokens=self.tokens, rows=self.rows, sums=dict(self.sums), groups=dict(self.groups),
-            data=f"{self.data:064x}", model=self.model, sketches=dict(self.sketches),
+            data=f"{self.data:064x}", model=self.model, sketches=dict(self.sketches), even=self.even,
         )  # fmt: skip
 
     def _hook(self, linear: Linear) -> Any:
+        import torch
+
         def hook(_module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
             x = input_of(positional, named).reshape(-1, linear.n_in)
             if len(x) != len(self.real):
                 raise InputError(f"{linear.name} does not read one input per token", remedy="leave it out")
-            self._add(linear, x[self.real].float())
+            x = x[self.real].float()
+            self._add(linear, torch.nn.functional.normalize(x, dim=-1) if self.even else x)
 
         return hook
 
@@ -247,13 +259,14 @@ def merge(first: Moments, second: Moments) -> Moments:
 
     Exact up to rounding, and in any order. Raises InputError where they are of different models or linears.
     """
-    if first.model != second.model or first.groups != second.groups:
+    if (first.model, first.groups, first.even) != (second.model, second.groups, second.even):
         raise InputError("these moments are of different models", remedy="collect both from the same one")
     sums = {group: total + second.sums[group].to(total.device) for group, total in first.sums.items()}
     return Moments(
         tokens=first.tokens + second.tokens, rows=first.rows + second.rows, sums=sums, groups=first.groups,
         data=f"{(int(first.data, 16) + int(second.data, 16)) % 2**256:064x}", model=first.model,
         sketches={group: sketch.merge(second.sketches[group]) for group, sketch in first.sketches.items()},
+        even=first.even,
     )  # fmt: skip
 
 
