@@ -40,7 +40,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def average(plan: Plan, *, threads: int | None = None, progress: Progress | None = None) -> Averaged:
     """Write `plan.out`, a folder; what an earlier, stopped start has finished is kept.
 
-    `threads`: how many pieces are worked on at once, 1 or more; as many as there are cores, at most 8, where it is
+    `threads`: how many pieces are worked on at once, 1 or more; two more than there are cores, at most 8, where it is
     None. Memory is a few buffers of 4 MiB for each of them, whatever the size of the checkpoints. The folder appears under its name when
     everything is in it; until then it is `plan.partial`. Raises InputError where `plan.out` is there and is not this
     very average, where the disk is full, and where an input changes meanwhile.
@@ -51,7 +51,7 @@ def average(plan: Plan, *, threads: int | None = None, progress: Progress | None
         return former
     check_space(plan)
     _make_partial(plan)
-    workers = threads or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 8)
+    workers = threads or _workers()
     stamps = tuple((shard.size, shard.modified_ns) for one in plan.inputs for shard in one.shards)
     with Journal(plan.partial, plan.identity, stamps) as journal:
         resumed = sum(step.target.nbytes for step in plan.steps if step.name in journal.finished)
@@ -74,6 +74,11 @@ def average(plan: Plan, *, threads: int | None = None, progress: Progress | None
             check(plan, result)
         _publish(plan)
     return result
+
+
+def _workers() -> int:
+    """Two more than there are cores, for those that wait for the disk."""
+    return min((len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2) + 2, 8)
 
 
 def _run(plan: Plan, pieces: Pieces, journal: Journal, workers: int, progress: Progress | None) -> None:

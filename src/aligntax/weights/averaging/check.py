@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from ...errors import InputError
+from .arithmetic import fits_single
 from .checkpoint import Checkpoint, Tensor, open_checkpoint
 from .dtypes import SIZES, Raw, from_float64, to_float64
 from .operations import OPERATIONS, Settings, loaded
@@ -58,9 +59,12 @@ def _expected(plan: Plan, step: Step, start: int, measured: dict[str, float]) ->
     )
     out = np.empty_like(raws[0])
     with np.errstate(all="ignore"):
-        made = loaded(OPERATIONS[said.operation])(
-            step.acts_as, [to_float64(raw, dtype) for raw in raws], settings
-        )
+        values = [to_float64(raw, dtype) for raw in raws]
+        made = loaded(OPERATIONS[said.operation])(step.acts_as, values, settings)
+        if said.operation == "linear" and len(raws) == 2 and fits_single(dtype, step.ratio):
+            base, aligned = (value.astype(np.float32) for value in values)
+            short = (aligned - base) * np.float32(step.ratio) + base
+            made = np.where(np.isfinite(short), short, made)
         from_float64(made, dtype, out)
     same = np.logical_and.reduce([_bits(raws[0], dtype) == _bits(raw, dtype) for raw in raws[1:]])
     if same.all():

@@ -6,19 +6,20 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from ...errors import InputError
-from .dtypes import AVERAGED, SIZES, Floats, Raw, from_float64, to_float64
+from .arithmetic import BLOCK, SHORT_BLOCK, Room, double, fits_single, single
+from .dtypes import AVERAGED, SIZES, Floats, Raw, to_float64
 from .operations import OPERATIONS, Settings, loaded
 from .plan import Plan, Step
 
 PIECE = 4 << 20
 """Bytes of a tensor that are read, hashed and written at a time. Part of how contents are hashed: see `content_sha256`."""
-_BLOCK = 1 << 14  # values that are computed at a time: what they take in float64 stays in a core's cache
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class Pieces:
         """`targets`: descriptors of the output's files. Opens the inputs; `close` closes those."""
         self.plan, self._targets = plan, targets
         self._operation = loaded(OPERATIONS[plan.recipe.operation])
+        self._on_the_line = plan.recipe.operation == "linear" and len(plan.inputs) == 2
         self._files: list[list[int]] = []
         self._room = threading.local()
         self._shift = [0] * len(targets)
@@ -70,7 +72,7 @@ class Pieces:
         """All of a tensor's values, in order, a stretch at a time: what a first look at it reads."""
         for at in range(count_pieces(step)):
             raws = self._read(step, at)
-            for start, stop in _blocks(raws[0], step.target.dtype):
+            for start, stop in _blocks(raws[0], step.target.dtype, BLOCK):
                 yield [to_float64(raw[start:stop], step.target.dtype) for raw in raws]
 
     def work(self, step: Step, at: int, settings: Settings) -> Piece:
@@ -91,24 +93,32 @@ class Pieces:
         if dtype not in AVERAGED:
             return raws[copied or 0], tuple(moved), norm, strange
         out = self._buffer(len(raws))[: len(raws[0])] if copied is None else raws[copied]
+        short = (
+            SIZES[dtype] == 2 if copied is not None else self._on_the_line and fits_single(dtype, step.ratio)
+        )
         first = at * PIECE // SIZES[dtype]
         with np.errstate(all="ignore"):  # infinite values are counted and reported, not warned of
-            for start, stop in _blocks(out, dtype):
-                values = [to_float64(raw[start:stop], dtype) for raw in raws]
-                square = _square(values[0])
-                if copied is None:
+            for start, stop in _blocks(out, dtype, SHORT_BLOCK if short else BLOCK):
+                parts, into = [raw[start:stop] for raw in raws], out[start:stop]
+                if short:
+                    seen = single(parts, dtype, step.ratio if copied is None else None, into, self._rooms)
+                elif copied is not None:
+                    seen = double(parts, dtype, None, into)
+                else:
                     place = msgspec.structs.replace(settings, offset=first + start // SIZES[dtype])
-                    made = self._operation(step.acts_as, values, place)
-                    from_float64(made, dtype, out[start:stop])
+                    seen = double(parts, dtype, partial(self._operation, step.acts_as, settings=place), into)
+                norm += seen.norm
+                strange += seen.strange
                 if measure:
-                    for which, other in enumerate(values[1:]):
-                        change = np.subtract(other, values[0], out=other)
-                        moved[which] += _square(change)
-                norm += square
-                if not np.isfinite([square, *moved]).all():
-                    _keep_equal([raw[start:stop] for raw in raws], dtype, out[start:stop], copied)
-                    strange += _strange([raw[start:stop] for raw in raws], dtype)
+                    moved = [sum(both) for both in zip(moved, seen.moved, strict=True)]
         return out, tuple(moved), norm, strange
+
+    @property
+    def _rooms(self) -> Room:
+        found: Room | None = getattr(self._room, "arithmetic", None)
+        if found is None:
+            found = self._room.arithmetic = Room(len(self._files))
+        return found
 
     def _read(self, step: Step, at: int) -> list[Raw]:
         raws = []
@@ -146,31 +156,13 @@ def size_of_piece(step: Step, at: int) -> int:
     return min(PIECE, step.target.nbytes - at * PIECE)
 
 
-def _blocks(raw: Raw, dtype: str) -> Iterator[tuple[int, int]]:
-    size = _BLOCK * SIZES[dtype]
+def _blocks(raw: Raw, dtype: str, count: int) -> Iterator[tuple[int, int]]:
+    size = count * SIZES[dtype]
     return ((start, min(start + size, len(raw))) for start in range(0, len(raw), size))
-
-
-def _square(values: Floats) -> float:
-    """The sum of squares. Not by `@`: BLAS would start threads of its own in each of ours, and they wait for each other."""
-    return float(np.einsum("i,i->", values, values))
 
 
 def _same(first: Raw, second: Raw) -> bool:
     return bool(np.array_equal(first[:4096], second[:4096]) and np.array_equal(first, second))
-
-
-def _keep_equal(raws: list[Raw], dtype: str, out: Raw, copied: int | None) -> None:
-    """Values of the same bits in all inputs stay as they are: the infinite ones, of which no difference can be taken."""
-    if copied is None:
-        bits = f"u{SIZES[dtype]}"
-        first = raws[0].view(bits)
-        equal = np.logical_and.reduce([first == raw.view(bits) for raw in raws[1:]])
-        out.view(bits)[equal] = first[equal]
-
-
-def _strange(raws: list[Raw], dtype: str) -> int:
-    return sum(int(np.count_nonzero(~np.isfinite(to_float64(raw, dtype)))) for raw in raws)
 
 
 _BINARY = getattr(os, "O_BINARY", 0)

@@ -311,14 +311,14 @@ def _open(path: Path, read: Callable[[Any], Any]) -> Any:
 def _blend(live: torch.Tensor, base: torch.Tensor, aligned: torch.Tensor, share: float) -> None:
     """In place, in chunks, with the arithmetic of `weights average`, so that the point measured is the point written.
 
-    That is float32 for 16-bit values between the ends and float64 for all else, and one rounding.
+    That is float32 for bfloat16 between the ends and float64 for all else, and one rounding.
     """
     import torch
 
     if share in (0.0, 1.0):
         live.copy_(aligned if share else base)
         return
-    wide = torch.float32 if live.dtype.itemsize == 2 and 0 < share < 1 else torch.float64
+    wide = torch.float32 if live.dtype == torch.bfloat16 and 0 < share < 1 else torch.float64
     flat = live.view(-1) if live.is_contiguous() else live.reshape(-1)
     for start in range(0, flat.numel(), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -330,14 +330,14 @@ def _blend(live: torch.Tensor, base: torch.Tensor, aligned: torch.Tensor, share:
 
 
 def _rounded(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """float32 or float64 to `dtype` as `weights average` rounds, so that both give the same bits.
+    """float64 to `dtype` as `weights average` rounds, so that both give the same bits.
 
-    bfloat16 goes by way of float32 there and here. float16 is rounded once there, and torch goes by way of float32, so
+    bfloat16 comes in float32 already, or goes by way of it. float16 is rounded once there, and torch goes by way of float32, so
     that float32 is rounded to odd first, after which the second rounding is right (Boldo and Melquiond 2008).
     """
     import torch
 
-    if dtype != torch.float16 or values.dtype == torch.float32:
+    if dtype != torch.float16:
         return values.to(dtype)
     near = values.float()
     bits = near.view(torch.int32)
