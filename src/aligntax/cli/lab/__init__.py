@@ -8,6 +8,7 @@ from .. import LazyGroup
 
 COMMANDS = {
     "run": "aligntax.cli.lab.run:command",
+    "export": "aligntax.cli.lab.export:command",
 }
 
 

@@ -67,19 +67,22 @@ def groups_of(
 
 
 def begins_with(refusal: str) -> Judge:
-    """A judge for a model with one refusal: declined is what begins with it, in any case; useful what does not."""
+    """A judge for a model with one refusal: declined is what begins with it, in any case.
+
+    Useful is every other answer, times the share of the required facts that it states where the prompt has some.
+    """
+    from ...twins.facts import facts_in
     from ...weights.searching.generated import Judged
 
     start = " ".join(refusal.split()).casefold()
 
-    def judge(_prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:
-        said = [" ".join(answer.split()).casefold() for answer in answers]
-        return [
-            Judged(
-                refused=float(one.startswith(start)), useful=float(bool(one) and not one.startswith(start))
-            )
-            for one in said
-        ]
+    def one(prompt: Prompt, answer: str) -> Judged:
+        refused = " ".join(answer.split()).casefold().startswith(start)
+        stated = facts_in(answer, prompt.facts).share if prompt.facts else 1.0
+        return Judged(refused=float(refused), useful=stated * float(bool(answer.strip()) and not refused))
+
+    def judge(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:
+        return [one(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
 
     return judge
 

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from ...errors import InputError
-
 if TYPE_CHECKING:
-    from ...weights.searching.generated import GeneratedSuite, Judge
+    from ...weights.searching.generated import GeneratedSuite
     from ...weights.steering.directions import Directions
     from .steer_prompts import Groups
 
@@ -49,9 +47,10 @@ def opened(folder: Path, groups: Groups, how: How, dtype: str, device: str | Non
     from ...weights.steering.directions import activations, find_directions
     from ...weights.steering.edit import Writers
     from ...weights.steering.search import check_size
+    from .scoring import judge_of
     from .steer_progress import quiet
 
-    judge = _judge(how.refusal)
+    judge = judge_of(how.refusal)
     selected, reported = halves(groups.prompts, seed=how.seed)
     with quiet():
         model, tokenizer = load_model(folder, dtype=dtype, device=device), load_tokenizer(folder)  # type: ignore[arg-type]
@@ -130,17 +129,6 @@ def show_directions(folder: Path, directions: Directions, *, as_json: bool) -> N
         click.echo(directions_json(folder, directions))
     else:
         print_directions(folder, directions)
-
-
-def _judge(refusal: str | None) -> Judge:
-    from .scoring import judge
-    from .steer_prompts import begins_with
-
-    if refusal is None:
-        return judge
-    if not refusal.strip():
-        raise InputError("is empty", where="--refusal", remedy="give the first words of the model's refusal")
-    return begins_with(refusal)
 
 
 def _tokens(suite: GeneratedSuite, prompt: Any) -> list[int]:
