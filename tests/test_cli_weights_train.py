@@ -152,6 +152,28 @@ def test_the_model_answers_look_alikes_itself_once(
     assert stored.read_bytes() == whole
 
 
+def test_nothing_is_answered_into_a_folder_of_something_else(
+    base: Path, refusals: Path, tmp_path: Path
+) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "mine"
+    prompts.write_text('{"prompt": "w3 w4"}\n')
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    done = called("train", base, refusals, "--benign-prompts", prompts, *SMALL, "-o", out)
+    assert done.exit_code == 2
+    assert "not empty" in done.output
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_answers_of_one_model_are_not_taken_for_those_of_another(base: Path, tmp_path: Path) -> None:
+    from aligntax.weights.training.self_answers import self_answered
+
+    other = saved(tiny_model(seed=5), tmp_path / "other")
+    for model in (base, other):
+        self_answered(model, ["w3 w4"], tmp_path / "out", judge=judge, max_new_tokens=2)
+    assert len(list((tmp_path / "out" / "self-answered").iterdir())) == 2
+
+
 def test_inputs_are_never_written_to(base: Path, data: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in base.iterdir()}
     done = called("train", base, data, *SMALL, "-o", base / "out")
@@ -188,7 +210,7 @@ def test_what_cannot_be_done_is_said_on_one_line(
 def test_a_killed_run_goes_on(base: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = [
-        "weights", "train", base, data, "--steps", 150, "--batch-size", 4, "--rank", 2, "--save-every", 5, "-o", out,
+        "weights", "train", base, data, "--steps", 80, "--batch-size", 4, "--rank", 2, "--save-every", 5, "-o", out,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     running = subprocess.Popen(
@@ -209,7 +231,7 @@ def test_a_killed_run_goes_on(base: Path, data: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0
     document = json.loads(done.output)
     assert document["resumed_from"] % 5 == 0
-    assert [step for step, _, _ in document["losses"]] == list(range(1, 151))
+    assert [step for step, _, _ in document["losses"]] == list(range(1, 81))
 
 
 def test_a_sweep_holds_the_scale_and_measures_on_what_was_held_out(
@@ -217,7 +239,7 @@ def test_a_sweep_holds_the_scale_and_measures_on_what_was_held_out(
 ) -> None:
     out = tmp_path / "out"
     arguments = (
-        "sweep", base, data, "--ranks", "1,4", "--lrs", "1e-3,1e-2", *SMALL[:4], *SMALL[6:], "-o", out,
+        "sweep", base, data, "--ranks", "1,4", "--lrs", "1e-2", *SMALL[:4], *SMALL[6:], "-o", out,
     )  # fmt: skip
     done = called(*arguments)
     assert done.exit_code == 0
@@ -228,9 +250,9 @@ def test_a_sweep_holds_the_scale_and_measures_on_what_was_held_out(
         assert card["effective_scale"] == 2.0
         assert card["data"]["rows"] == 15  # 3 of 14 and 2 of 6 prompts are held out
     table = json.loads(called(*arguments, "--json").output)["runs"]
-    assert [row["name"] for row in table] == [
-        "start", "r1-lr0.001", "r1-lr0.01", "r4-lr0.001", "r4-lr0.01",
-    ]  # fmt: skip
+    assert [row["name"] for row in table] == ["start", "r1-lr0.01", "r4-lr0.01"]
+    planned = called(*arguments, "--lrs", "1e-3,1e-2", "--dry-run", "--json")
+    assert json.loads(planned.output)["runs"] == ["r1-lr0.001", "r1-lr0.01", "r4-lr0.001", "r4-lr0.01"]
     assert all((row["n_harmful"], row["n_benign"]) == (3, 2) for row in table)
     assert table[-1]["loss_harmful"] < table[0]["loss_harmful"]
 

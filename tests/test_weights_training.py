@@ -109,12 +109,12 @@ def changed(base: Path, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("layout", "method"),
     [
-        ("llama", "sft"),
-        ("llama", "dpo"),
         ("llama", "grpo"),
         ("gpt2", "sft"),
-        ("gpt2", "grpo"),
         ("phi3", "dpo"),
+        pytest.param("llama", "sft", marks=pytest.mark.long),
+        pytest.param("llama", "dpo", marks=pytest.mark.long),
+        pytest.param("gpt2", "grpo", marks=pytest.mark.long),
     ],
 )
 def test_an_adapter_is_trained_by_every_method_and_loads_through_peft(
@@ -136,7 +136,7 @@ def test_an_adapter_is_trained_by_every_method_and_loads_through_peft(
     )
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "grpo"])
+@pytest.mark.parametrize("method", [pytest.param("sft", marks=pytest.mark.long), "dpo", "grpo"])
 def test_all_weights_are_trained_where_that_is_said(method: str, models: Any, tmp_path: Path) -> None:
     base = models()
     trained = train(recipe(method, "full"), base, mixed(method), tmp_path / "out", judge=judge)
@@ -212,8 +212,10 @@ def null_spaces(base: Path) -> Any:
 @pytest.mark.parametrize(
     ("layout", "method", "adapter"),
     [
-        ("llama", "sft", "null-space"), ("llama", "dpo", "null-space"), ("gpt2", "grpo", "null-space"),
-        ("gpt2", "sft", "full-null-space"), ("llama", "dpo", "full-null-space"), ("llama", "grpo", "full-null-space"),
+        ("llama", "dpo", "null-space"), ("gpt2", "sft", "full-null-space"), ("llama", "grpo", "full-null-space"),
+        pytest.param("llama", "sft", "null-space", marks=pytest.mark.long),
+        pytest.param("gpt2", "grpo", "null-space", marks=pytest.mark.long),
+        pytest.param("llama", "dpo", "full-null-space", marks=pytest.mark.long),
     ],
 )  # fmt: skip
 def test_every_checkpoint_of_a_constrained_run_lies_in_the_null_spaces(
@@ -276,7 +278,14 @@ class Stopped(Exception):
     """In place of a kill."""
 
 
-@pytest.mark.parametrize(("method", "adapter"), [("sft", "lora"), ("sft", "full"), ("grpo", "lora")])
+@pytest.mark.parametrize(
+    ("method", "adapter"),
+    [
+        ("sft", "lora"),
+        pytest.param("sft", "full", marks=pytest.mark.long),
+        pytest.param("grpo", "lora", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_that_was_cut_off_goes_on_and_ends_as_one_that_was_not(
     method: str, adapter: str, models: Any, tmp_path: Path
 ) -> None:
@@ -338,6 +347,49 @@ def test_a_folder_of_another_run_is_refused_saying_what_differs(models: Any, tmp
         train(recipe("sft"), base, data, tmp_path / "own")
 
 
+def test_a_run_is_not_gone_on_with_another_model_of_the_same_shape(models: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(recipe("sft", steps=1), models(), mixed("sft"), out)
+    with pytest.raises(InputError, match="model differs"):
+        train(recipe("sft", steps=1), saved(tiny_model(seed=7), tmp_path / "other"), mixed("sft"), out)
+
+
+def test_a_kill_before_the_card_is_written_loses_no_step(
+    models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aligntax.weights.training import card
+
+    def kill(*_: object) -> None:
+        raise Stopped
+
+    said, out = recipe("sft", steps=2), tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(card, "write_card", kill)
+        with pytest.raises(Stopped):
+            train(said, models(), mixed("sft"), out)
+    assert train(said, models(), mixed("sft"), out).resumed_from == 2
+    assert not list(out.rglob("*.pt"))
+
+
+def test_a_plan_warns_where_nothing_teaches_the_model_to_stop(models: Any, tmp_path: Path) -> None:
+    from aligntax.weights.loading import load_tokenizer
+
+    def notes(template: str | None, method: str = "sft", end: str = "") -> tuple[str, ...]:
+        tokenizer = load_tokenizer(base)
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(base)
+        row = Row(texts={"prompt": "w1", "completion": f"w2{end}"}, intent="benign")
+        return plan_training(recipe(method), base, Mix(rows=(row,), share=1.0)).notes
+
+    base = tmp_path / "base"
+    shutil.copytree(models(), base)
+    open_ended = "{% for message in messages %}{{ message['content'] + ' ' }}{% endfor %}"
+    assert "does not teach the model to stop" in notes(open_ended)[0]
+    assert notes(open_ended, "grpo") == ()
+    assert notes(open_ended, end=" </s>") == ()
+    assert notes("{% for message in messages %}{{ message['content'] + ' </s> ' }}{% endfor %}") == ()
+
+
 def test_the_models_folder_is_never_written_to(models: Any, tmp_path: Path) -> None:
     base = models()
     for out in (base, base / "inner", base.parent):
@@ -345,6 +397,7 @@ def test_the_models_folder_is_never_written_to(models: Any, tmp_path: Path) -> N
             train(recipe("sft"), base, mixed("sft"), out)
 
 
+@pytest.mark.long  # a run that was cut off ends as one that was not: that needs the same seed to do the same
 def test_the_same_seed_trains_the_same_weights(models: Any, tmp_path: Path) -> None:
     import torch
 

@@ -62,9 +62,10 @@ def own_answers(
     The tokenizer must pad on the left, as `load_tokenizer` makes it. Ref: arXiv:2512.11391.
     """
     asked = texts_of(tokenizer, [{"prompt": prompt} for prompt in prompts])
+    special = not getattr(tokenizer, "chat_template", None)  # a template writes the start token itself
     for start in range(0, len(asked), batch_size):
         coded = tokenizer(
-            asked[start : start + batch_size], return_tensors="pt", padding=True, add_special_tokens=False
+            asked[start : start + batch_size], return_tensors="pt", padding=True, add_special_tokens=special
         )
         width = coded["input_ids"].shape[1]
         with quiet(model):

@@ -66,7 +66,7 @@ def _mixed(said: dict[str, Any], out: Path, *, dry_run: bool) -> Mix:
 
     from ...errors import InputError
     from ...weights.training.data import mix
-    from ...weights.training.files import refuse_clash
+    from ...weights.training.files import refuse_clash, refuse_foreign
     from .train_options import look_alikes, own_rows, replayed, suspicious
 
     if dry_run and said["benign_prompts"] is not None:
@@ -74,6 +74,7 @@ def _mixed(said: dict[str, Any], out: Path, *, dry_run: bool) -> Mix:
             "--dry-run cannot count answers that are not there yet", remedy="leave --benign-prompts out of it"
         )
     refuse_clash(said["model"], out)
+    refuse_foreign(out)  # before MODEL answers prompts into it
     found = own_rows(said)
     benign, notes = look_alikes(said, found, out)
     general, share = replayed(said)

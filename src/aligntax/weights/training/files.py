@@ -16,24 +16,39 @@ from ...errors import InputError
 CHECKPOINTS = "checkpoints"
 RUN = "run.json"
 CARD = "card.json"
+SELF_ANSWERED = "self-answered"
+
+_SAMPLES, _SAMPLE = 256, 4096  # of a weight file, to tell it from another: how many, and bytes of each
 
 Identity = dict[str, Any]
 """What makes two runs the same one: recipe, model and rows."""
 
 
 def identity(recipe: msgspec.Struct, model: Path, rows: str, bases: str | None) -> Identity:
-    """Of a run. The model counts by its config and by names, sizes and headers of its tensors: no weight is read."""
-    whole = hashlib.sha256()
-    for path in _weights(model):
-        whole.update(path.name.encode() + path.stat().st_size.to_bytes(8, "little") + _header(path))
-    config = (model / "config.json").read_bytes()
+    """Of a run: what it was asked to do, with which model, rows and null spaces."""
     return {
         "format": 1,
         "recipe": msgspec.to_builtins(recipe),
-        "model": hashlib.sha256(config + whole.digest()).hexdigest(),
+        "model": model_identity(model),
         "rows": rows,
         "bases": bases,
     }
+
+
+def model_identity(model: Path) -> str:
+    """A hash that tells models apart, also two of one shape, without reading all of a large one.
+
+    Of the config, and of each weight file its name, size, header and 256 samples spread over its bytes.
+    """
+    whole = hashlib.sha256((model / "config.json").read_bytes())
+    for path in _weights(model):
+        size = path.stat().st_size
+        whole.update(path.name.encode() + size.to_bytes(8, "little") + _header(path))
+        with path.open("rb") as file:
+            for place in range(_SAMPLES):
+                file.seek(place * max(0, size - _SAMPLE) // (_SAMPLES - 1))
+                whole.update(file.read(_SAMPLE))
+    return whole.hexdigest()
 
 
 def begin(folder: Path, known: Identity) -> None:
@@ -42,14 +57,21 @@ def begin(folder: Path, known: Identity) -> None:
     if path.exists():
         check_same(folder, known)
         return
-    if folder.exists() and any(entry.name != "self-answered" for entry in folder.iterdir()):
+    refuse_foreign(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(known, order="sorted"), indent=2))
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises InputError where the folder holds something that no run of training has put there."""
+    if not folder.exists() or (folder / RUN).exists():
+        return
+    if any(entry.name != SELF_ANSWERED for entry in folder.iterdir()):
         raise InputError(
             "the folder is not empty",
             where=str(folder),
             remedy="name one that is new: nothing is written over",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, msgspec.json.format(msgspec.json.encode(known, order="sorted"), indent=2))
 
 
 def check_same(folder: Path, known: Identity) -> None:

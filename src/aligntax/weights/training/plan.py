@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...errors import InputError
+from ..loading import load_tokenizer
 from .data import Mix
+from .endings import ending_note
 from .lora import chosen_linears
 from .offline import offline
 from .recipe import TrainingRecipe
@@ -68,6 +70,7 @@ def plan_training(
     recipe.accumulate(n_devices())
     with offline():
         bare = _without_weights(Path(model))
+        ending = ending_note(Path(model), load_tokenizer(model), recipe.method, mixed.rows)
         found = linears(bare, grouped=False)
         chosen = trained_linears(recipe, found, bases)
         device, bfloat16 = compute()
@@ -80,7 +83,7 @@ def plan_training(
         rows=len(mixed.rows),
         counts=mixed.counts,
         share=mixed.share,
-        notes=mixed.notes,
+        notes=(*mixed.notes, *([ending] if ending else [])),
         steps=recipe.steps_for(len(mixed.rows)),
         save_every=recipe.checkpoint_every(len(mixed.rows)),
         trained=parameters if whole else sum(_numbers(recipe, one, bases) for one in chosen),

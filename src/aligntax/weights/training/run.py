@@ -42,7 +42,7 @@ def train(
     Raises InputError where `out` is the model's folder or holds another run, and on whatever `plan_training` raises.
     Needs the packages of the extra "weights" (MissingExtra). Nothing is fetched and nothing reported.
     """
-    from .callbacks import whole_checkpoints
+    from .callbacks import make_lean, whole_checkpoints
     from .card import finished, write_card
     from .trainers import is_first
 
@@ -66,7 +66,10 @@ def train(
         seconds=time.monotonic() - began,
     )  # fmt: skip
     if is_first():
+        make_lean(folder)
         write_card(trained, known)
+        for checkpoint in kept:  # last: a kill before the card is there loses no step
+            make_lean(checkpoint)
     return trained
 
 
@@ -83,8 +86,8 @@ def _run(
     """The training itself: its losses, and the step that it went on from."""
     from transformers import PrinterCallback, ProgressCallback, set_seed
 
-    from .callbacks import Keep, Progress, make_lean, whole_checkpoints
-    from .trainers import compute, is_first, trainer_for
+    from .callbacks import Keep, Progress, whole_checkpoints
+    from .trainers import compute, trainer_for
 
     set_seed(recipe.seed)
     _, bfloat16 = compute()
@@ -99,7 +102,7 @@ def _run(
         reward=refusal_reward(judge) if judge else None,
     )  # fmt: skip
     if recipe.adapter == "null-space":
-        _constrain(trainer.model, bases)
+        callbacks = [*callbacks, _constrain(trainer.model, bases)]
     progress = Progress(report)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -112,10 +115,6 @@ def _run(
     last = resumable[-1] if resumable else None
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.save_model(str(folder))  # through the trainer, which gathers what is spread over devices
-    if is_first():
-        for checkpoint in whole_checkpoints(folder / CHECKPOINTS):
-            make_lean(checkpoint)
-        make_lean(folder)
     from_step = int(last.name.rpartition("-")[2]) if last else None
     return tuple(progress.history), from_step
 
@@ -147,11 +146,14 @@ def _prepared(recipe: TrainingRecipe, model: Any, bases: Bases | None) -> tuple[
     return None, [callback]
 
 
-def _constrain(model: Any, bases: Bases | None) -> None:
+def _constrain(model: Any, bases: Bases | None) -> Any:
+    """Holds the adapter inside; what comes back checks every checkpoint as it was written."""
     from ..null_space.adapter import constrain
+    from ..null_space.layers import SaveAsLora
 
     assert bases is not None
     constrain(model, bases)
+    return SaveAsLora()
 
 
 def _check_model(bases: Bases, found: dict[str, Linear]) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ...errors import InputError
 from ..batches import own_answers
-from ..loading import load_model, load_tokenizer, rows
+from ..loading import check_folder, load_model, load_tokenizer, rows
 from .data import Row
+from .files import SELF_ANSWERED, model_identity
 from .offline import offline
 from .rewards import Judge, is_garbled
 from .trainers import compute, is_first
 
-FOLDER = "self-answered"
 _BATCH = 8
 
 
@@ -36,9 +36,11 @@ def self_answered(
     stored in `folder` as it comes; a second call goes on behind the last one. `told` hears (done, all). Processes
     of accelerate beside the first wait for it. Raises InputError where the model or the prompts cannot be read.
     """
+    check_folder(Path(model))
     prompts = list(dict.fromkeys(prompts))
-    name = hashlib.sha256(json.dumps([prompts, max_new_tokens]).encode()).hexdigest()[:16]
-    path = Path(folder) / FOLDER / f"{name}.jsonl"
+    asked = [model_identity(Path(model)), prompts, max_new_tokens]
+    name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    path = Path(folder) / SELF_ANSWERED / f"{name}.jsonl"
     if is_first():
         _answer(Path(model), prompts, path, max_new_tokens, told)
     else:
