@@ -107,6 +107,15 @@ def test_a_pickle_is_never_opened(name: str, tmp_path: Path, monkeypatch: pytest
     assert not Path("ran.txt").exists()
 
 
+def test_an_adapter_is_refused_and_told_to_be_merged_first(tmp_path: Path) -> None:
+    (tmp_path / "lora").mkdir()
+    (tmp_path / "lora" / "adapter_config.json").write_text('{"peft_type": "LORA"}', "utf-8")
+    (tmp_path / "lora" / "adapter_model.safetensors").write_bytes(packed(SOUND))
+    for path in (tmp_path / "lora", tmp_path / "lora" / "adapter_model.safetensors"):
+        assert "is an adapter" in (line := refusal(path))
+        assert "aligntax weights merge" in line
+
+
 def sharded(folder: Path, weight_map: object) -> Path:
     folder.mkdir()
     (folder / "one.safetensors").write_bytes(packed({"a": SOUND["a"]}))

@@ -51,7 +51,7 @@ def fits_single(dtype: str, ratio: float) -> bool:
 def single(raws: Sequence[Raw], dtype: str, ratio: float | None, out: Raw, room: Room) -> Seen:
     """`theta0 + ratio * (theta1 - theta0)` of 16-bit values into `out`; measured alone where `ratio` is None."""
     count = len(raws[0]) // SIZES[dtype]
-    base, *others = (widen(raw, dtype, wide[:count]) for raw, wide in zip(raws, room.wide, strict=True))
+    base, *others = (widen(raw, dtype, wide[:count]) for raw, wide in zip(raws, room.wide, strict=False))
     moved = [square(np.subtract(other, base, out=other)) for other in others]
     seen = Seen(moved, square(base), 0)
     if ratio is not None:

@@ -20,6 +20,7 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CONVERT = (
     "convert it to safetensors on a machine that may run untrusted code: a pickled file can hold any program"
 )
+_MERGE = "merge it into its base: aligntax weights merge BASE ADAPTER -o OUT"
 _SAMPLE = 4096
 
 
@@ -117,6 +118,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises InputError, with the remedy, where there are only pickled files, where an index names a file that is not
     there or lies outside the folder, and where a header does not describe exactly the bytes that follow it.
     """
+    _refuse_adapter(path)
     if path.is_file():
         _refuse_other_formats(path)
         return _checked(path, None, [path], None)
@@ -298,6 +300,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError("is not a JSON object", where=str(path), remedy="fetch the checkpoint again")
     return config
+
+
+def _refuse_adapter(path: Path) -> None:
+    if (path / "adapter_config.json").is_file() or path.name.startswith("adapter_model."):
+        raise InputError("this is an adapter, not a model", where=str(path), remedy=_MERGE)
 
 
 def _refuse_pickle(path: Path) -> None:

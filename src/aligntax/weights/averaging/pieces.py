@@ -99,7 +99,8 @@ class Pieces:
         first = at * PIECE // SIZES[dtype]
         with np.errstate(all="ignore"):  # infinite values are counted and reported, not warned of
             for start, stop in _blocks(out, dtype, SHORT_BLOCK if short else BLOCK):
-                parts, into = [raw[start:stop] for raw in raws], out[start:stop]
+                parts = [raw[start:stop] for raw in (raws if measure else raws[:1])]
+                into = out[start:stop]
                 if short:
                     seen = single(parts, dtype, step.ratio if copied is None else None, into, self._rooms)
                 elif copied is not None:
@@ -108,7 +109,7 @@ class Pieces:
                     place = msgspec.structs.replace(settings, offset=first + start // SIZES[dtype])
                     seen = double(parts, dtype, partial(self._operation, step.acts_as, settings=place), into)
                 norm += seen.norm
-                strange += seen.strange
+                strange += seen.strange * (len(raws) // len(parts))
                 if measure:
                     moved = [sum(both) for both in zip(moved, seen.moved, strict=True)]
         return out, tuple(moved), norm, strange
