@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from aligntax.report.front_chart import front_chart, legend
 from aligntax.stats.front import FrontRow
 from aligntax.types import Estimate
 from aligntax.weights.ratios import Ratios
-from aligntax.weights.searching.sensitivity import Moved
+from aligntax.weights.searching.sensitivity import Moved, readings
 from pages import parse
 
 
@@ -87,8 +88,27 @@ def test_the_heat_strip_shades_by_size_and_says_what_is_worse(tmp_path: Path) ->
     assert cells[1][0].css == "heat-none"
     page = parse(write_front_report(ROWS, tmp_path / "p.html", sensitivity=moved).read_text())
     assert "−50" in page.section("sensitivity").words
+    assert "The scan took 3 evaluations" in page.section("sensitivity").words
+    assert "Free to restore: layers 0-1, layers 2-3" in page.section("sensitivity").words
     bare = msgspec.structs.replace(moved[0], over=None)
     assert heat_rows([bare])[0][2][2].said == "not measured"
+
+
+def test_a_part_that_costs_safety_at_any_share_is_not_called_free() -> None:
+    def at(part: str, share: float, word: Literal["free", "costs safety", "unclear"]) -> Moved:
+        return Moved(
+            part=part, kind="block", share=share, ratios=Ratios(blocks=(share,)), safety=estimate(0.0),
+            usefulness=estimate(0.0), over=None, word=word,
+        )  # fmt: skip
+
+    rows = [
+        at("a", 0.0, "free"), at("a", 0.5, "unclear"), at("b", 0.0, "unclear"), at("b", 0.5, "free"),
+        at("c", 0.0, "unclear"), at("c", 0.5, "costs safety"), at("d", 0.5, "free"), at("d", 0.0, "free"),
+    ]  # fmt: skip
+    assert readings(rows) == [
+        ("free to restore", ("a", "d")), ("costs safety", ("c",)), ("unclear", ("b",)),
+    ]  # fmt: skip
+    assert readings([]) == []
 
 
 def test_the_page_says_which_baselines_are_missing_and_how_to_write_the_point(tmp_path: Path) -> None:

@@ -21,31 +21,12 @@ from aligntax.weights.adapters import kind_of, load_tuned
 from aligntax.weights.loading import load_model, load_tokenizer
 from aligntax.weights.merging import RECORD, merge
 from aligntax.weights.searching.resident import Resident
+from tiny_adapters import adapter_for
 from tiny_models import moved, saved, tiny_model, tiny_tokenizer
 
 torch.set_num_threads(1)
 # peft 0.21 asks transformers 5.x for a name that is going away: theirs to mend
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-
-TARGETS = {"llama": ["q_proj", "down_proj"], "gpt2": ["c_attn", "mlp.c_proj"]}
-
-
-def adapter_for(base: Path, folder: Path, *, layout: str = "llama", rank: int = 2, seed: int = 3) -> Path:
-    """A real LoRA of random entries, scale 3, as PEFT saves it."""
-    import peft
-
-    torch.manual_seed(seed)
-    config = peft.LoraConfig(
-        r=rank, lora_alpha=3 * rank, target_modules=TARGETS[layout], task_type="CAUSAL_LM",
-        fan_in_fan_out=layout == "gpt2",
-    )  # fmt: skip
-    adapted = peft.get_peft_model(load_model(base, dtype="auto"), config)
-    with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
-            if "lora_" in name:
-                parameter.copy_(0.1 * torch.randn(parameter.shape))
-    adapted.save_pretrained(str(folder))
-    return folder
 
 
 @pytest.fixture(scope="module")

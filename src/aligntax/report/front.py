@@ -15,7 +15,7 @@ from ..stats.front import FrontRow
 from ..stats.gain import RULE
 from ..types import Estimate
 from ..weights.searching.search import Found
-from ..weights.searching.sensitivity import Moved
+from ..weights.searching.sensitivity import Moved, evaluations_of, readings
 from .front_chart import front_chart, legend, methods_of
 from .sheet import environment, policy, template_text, write_page
 
@@ -57,7 +57,8 @@ def write_front_report(
             css=css, js=js, policy=policy(css, js), version=__version__, written=dt.datetime.now(dt.UTC), title=title,
             rows=rows, found=found, write=write, facts=_flat(facts or {}), convention=CONVENTION, rule=RULE,
             chart=front_chart(rows, title="Usefulness against safety", floor=found.safety if found else None),
-            legend=legend(rows), methods=methods_of(rows), heat=heat_rows(sensitivity), share=share, shift=shift,
+            legend=legend(rows), methods=methods_of(rows), heat=heat_rows(sensitivity), readings=readings(sensitivity),
+            scanned=evaluations_of(sensitivity) if sensitivity else 0, share=share, shift=shift,
             area=area,
         )
     )  # fmt: skip

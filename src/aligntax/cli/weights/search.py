@@ -14,6 +14,7 @@ from .scoring import options
 if TYPE_CHECKING:
     from ...weights.searching.proxy import Batch
     from ...weights.searching.search import Found, Settings, Sides
+    from ...weights.searching.sensitivity import Moved
     from .scoring import Scoring
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -65,6 +66,12 @@ _STRATEGIES = ("uniform", "blocks", "likelihood")
     "--journal", type=_FILE, metavar="FILE", help="Keep measurements here; the same command goes on."
 )
 @click.option("--report", type=_FILE, metavar="FILE", help="Write the result as one HTML page.")
+@click.option(
+    "--scan/--no-scan",
+    "scanned",
+    default=None,
+    help="First see which block is free to restore; its evaluations come on top.  [default: with --report]",
+)
 def command(  # noqa: PLR0913, PLR0917 - each is one option
     base: Path,
     aligned: Path,
@@ -81,6 +88,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     limit: int | None,
     journal: Path | None,
     report: Path | None,
+    scanned: bool | None,
     **asked: Any,
 ) -> None:
     """Search how much of ALIGNED each block of layers should keep, and say whether that gains anything.
@@ -90,6 +98,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     other learning rates: without them nothing can be claimed over them. No weights are written; the last line says how.
     """  # fmt: skip
     from ...weights.searching.search import Settings, search
+    from ...weights.searching.sensitivity import scan
     from .scoring import Evaluations, opened
 
     folders = _folders(checkpoints)
@@ -100,9 +109,15 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     )  # fmt: skip
     sides, measured_by = _sides(held, tasks, limit)
     kept = _journal(journal, held, measured_by)
-    batches = _good_answers(held) if "likelihood" in strategies else ()
+    looked: tuple[Moved, ...] = ()
     try:
         with Evaluations() as progress:
+            if scanned if scanned is not None else report is not None:
+                looked = scan(
+                    held.resident, sides.selection, n_blocks=n_blocks, prompts=sides.selection_prompts, margin=margin,
+                    journal=kept, on_progress=progress.show,
+                )  # fmt: skip
+            batches = _good_answers(held) if "likelihood" in strategies else ()
             found = search(
                 held.resident, sides, settings,
                 checkpoints=folders, batches=batches, journal=kept, on_progress=progress.show,
@@ -115,9 +130,9 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
 
         write_front_report(
             found.rows, report, title=f"{base.name} and {aligned.name}", found=found, write=write,
-            facts={**held.report.settings, **measured_by},
+            facts={**held.report.settings, **measured_by}, sensitivity=looked,
         )  # fmt: skip
-    _show(found, held, settings, write, as_json=as_json, report=report)
+    _show(found, looked, held, settings, write, as_json=as_json, report=report)
 
 
 def _folders(checkpoints: Sequence[str]) -> dict[str, list[Path]]:
@@ -235,7 +250,14 @@ def _how_to_go_on(journal: Path | None) -> str:
 
 
 def _show(
-    found: Found, held: Scoring, settings: Settings, write: str | None, *, as_json: bool, report: Path | None
+    found: Found,
+    looked: Sequence[Moved],
+    held: Scoring,
+    settings: Settings,
+    write: str | None,
+    *,
+    as_json: bool,
+    report: Path | None,
 ) -> None:
     from .scoring import few
     from .search_words import document, print_found
@@ -243,7 +265,7 @@ def _show(
     if as_json:
         import msgspec
 
-        shown = document(found, settings, held.report.settings, write)
+        shown = document(found, settings, held.report.settings, write, looked)
         click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
         return
-    print_found(found, write, warning=few(held.selection, held.report), report=report)
+    print_found(found, write, looked=looked, warning=few(held.selection, held.report), report=report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,19 @@ if TYPE_CHECKING:
 
     from ...types import Estimate
     from ...weights.searching.search import Found, Settings
+    from ...weights.searching.sensitivity import Moved
 
 
-def document(found: Found, settings: Settings, measured: dict[str, Any], write: str | None) -> dict[str, Any]:
-    """Everything, for programs."""
+def document(
+    found: Found,
+    settings: Settings,
+    measured: dict[str, Any],
+    write: str | None,
+    looked: Sequence[Moved] = (),
+) -> dict[str, Any]:
+    """Everything, for programs. "scan" is null where none was asked for."""
     from ...stats.gain import RULE
+    from ...weights.searching.sensitivity import evaluations_of
 
     return {
         "convention": CONVENTION,
@@ -28,11 +37,14 @@ def document(found: Found, settings: Settings, measured: dict[str, Any], write: 
         **msgspec.structs.asdict(found),
         "settings": settings,
         "measured": measured,
+        "scan": {"evaluations": evaluations_of(looked), "rows": looked} if looked else None,
     }
 
 
-def print_found(found: Found, write: str | None, *, warning: str | None, report: Path | None) -> None:
-    """The tables, the verdict, and the last line: the command, or that there is no gain."""
+def print_found(
+    found: Found, write: str | None, *, looked: Sequence[Moved] = (), warning: str | None, report: Path | None
+) -> None:
+    """What the scan says, the tables, the verdict, and the last line: the command, or that there is no gain."""
     from ..terminal import console
 
     out = console()
@@ -42,6 +54,8 @@ def print_found(found: Found, write: str | None, *, warning: str | None, report:
         f"Points chosen on {counts['selection harmful']} harmful and {counts['selection useful']} useful prompts; "
         f"all numbers below are of {counts['report harmful']} and {counts['report useful']} others.\n"
     )
+    if looked:
+        _print_scan(out, looked)
     _print_points(out, found)
     _print_areas(out, found)
     _print_gains(out, found)
@@ -54,6 +68,23 @@ def print_found(found: Found, write: str | None, *, warning: str | None, report:
     out.print(f"\n{found.verdict}")
     if write is not None:
         out.print(write, soft_wrap=True)
+
+
+def _print_scan(out: Console, looked: Sequence[Moved]) -> None:
+    from ...weights.searching.sensitivity import evaluations_of, readings
+
+    out.print(
+        f"Scan: one part at a time back towards the base, on the selection prompts; {evaluations_of(looked)} evaluations "
+        "apart from the budgets."
+    )
+    table = _table("", "", left=2)
+    table.show_header = False
+    for word, parts in readings(looked):
+        table.add_row(word, ", ".join(parts))
+    out.print(table)
+    out.print(
+        "Free: safety is shown to be held at a = 0. Costs: it falls beyond noise. Unclear: neither is shown.\n"
+    )
 
 
 def _print_points(out: Console, found: Found) -> None:

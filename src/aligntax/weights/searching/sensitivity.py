@@ -15,6 +15,7 @@ from ...stats.gain import MARGIN
 from ...types import Estimate
 from ..layout import split_layers
 from ..ratios import Ratios
+from .journal import Journal
 from .objectives import Measured, Objective, Prompts
 
 if TYPE_CHECKING:
@@ -47,13 +48,16 @@ def scan(  # noqa: PLR0913 - what is moved, what scores it, and four choices wit
     levels: Sequence[float] = LEVELS,
     margin: float = MARGIN,
     level: float = 0.95,
+    journal: Journal | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Moved, ...]:
     """Each block of layers, then each role that differs, at each of `levels` with the rest at 1: 1 + moves evaluations.
 
     While a block moves, what stands outside the layers stays aligned; embedding, norms and head are roles of their own.
-    `prompts` names the families of the scores. Intervals are widened for the number of rows (Bonferroni).
+    `prompts` names the families of the scores. Intervals are widened for the number of rows (Bonferroni). `journal`: what
+    it has is not measured again, and a search that is given the same one need not measure the aligned model again.
     """
+    journal = journal or Journal(None, {})
     moves = [
         (part, kind, share, ratios)
         for part, kind, of in _parts(resident, n_blocks)
@@ -61,11 +65,10 @@ def scan(  # noqa: PLR0913 - what is moved, what scores it, and four choices wit
         for ratios in [of(share)]
     ]
     resident.prove()
-    whole = objective(resident.model)
+    whole = _measured(resident, objective, Ratios(blocks=(1.0,)), journal)
     held, rows = 1 - (1 - level) / max(len(moves), 1), []
     for done, (part, kind, share, ratios) in enumerate(moves, start=1):
-        resident.set(ratios)
-        measured = objective(resident.model)
+        measured = _measured(resident, objective, ratios, journal)
         safety = difference_of(measured.safety, whole.safety, prompts.harmful, level=held)
         rows.append(
             Moved(
@@ -82,6 +85,40 @@ def scan(  # noqa: PLR0913 - what is moved, what scores it, and four choices wit
         if on_progress is not None:
             on_progress(part, done, len(moves))
     return tuple(rows)
+
+
+def evaluations_of(rows: Sequence[Moved]) -> int:
+    """How many evaluations a scan took: one for each row and one of the aligned model."""
+    return len(rows) + 1
+
+
+def readings(rows: Sequence[Moved]) -> list[tuple[str, tuple[str, ...]]]:
+    """What a scan says in words, with the parts of which it says so; a part stands under the first that holds.
+
+    A part costs safety where safety falls beyond noise at any share, and is free to restore where it is shown to be
+    held at the lowest share.
+    """
+    shares: dict[str, list[Moved]] = {}
+    for row in rows:
+        shares.setdefault(row.part, []).append(row)
+    found: dict[str, list[str]] = {"free to restore": [], "costs safety": [], "unclear": []}
+    for part, moved in shares.items():
+        lowest = min(moved, key=lambda row: row.share)
+        if any(row.word == "costs safety" for row in moved):
+            found["costs safety"].append(part)
+        else:
+            found["free to restore" if lowest.word == "free" else "unclear"].append(part)
+    return [(word, tuple(parts)) for word, parts in found.items() if parts]
+
+
+def _measured(resident: Resident, objective: Objective, ratios: Ratios, journal: Journal) -> Measured:
+    what = {"side": "selection", "ratios": msgspec.to_builtins(ratios)}  # as the search keeps it
+    found = journal.get(what)
+    if found is None:
+        resident.set(ratios)
+        found = objective(resident.model)
+        journal.add(what, found)
+    return found
 
 
 _Part = tuple[str, Literal["block", "role"], Callable[[float], Ratios]]
