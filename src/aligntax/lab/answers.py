@@ -223,14 +223,14 @@ def _not_run(key: str, asked: str) -> Question:
 
 
 def _said(one: Difference) -> str:
-    """Such as "+.16 [.09, .23], higher on 3 of 3 seeds, p = .01"."""
+    """Such as "+.16 [.09, .23] on 3 of 3 seeds, higher": mean, interval, on how many seeds it has this sign, ruling."""
     if one.word == "no operating point":
         lacking = one.first if not one.firsts.whole else one.second
         return f"not comparable ({lacking} has no state that safe on some seed)"
     if one.word == "one seed":
         return f"{_signed(one.mean)} on one seed, which shows nothing"
-    verdict = one.word if one.shown else "no difference beyond noise"
-    return f"{_signed(one.mean)} {_between(one.mean)}, {verdict}"
+    alike = sum(value is not None and value * _value(one.mean) > 0 for value in one.values)
+    return f"{_signed(one.mean)} {_between(one.mean)} on {alike} of {len(one.values)} seeds, {one.word}"
 
 
 def _grouped(found: Sequence[Difference]) -> str:

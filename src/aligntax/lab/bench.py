@@ -113,8 +113,8 @@ class Bench:
     @cached_property
     def null_spaces(self) -> Bases:
         """Null spaces of general text (the capabilities' training items), held to a leak on other such text."""
-        from ..weights.null_space.moments import batches_of, collect
         from ..weights.null_space.adapter import choose_bases
+        from ..weights.null_space.moments import batches_of, collect
 
         moments = []
         for number in (0, 1):

@@ -122,7 +122,7 @@ def _front_axes() -> list[Markup]:
     drawn.append(
         Markup(
             '<text class="tick" x="{}%" y="{}" text-anchor="end">safety</text><text class="tick" x="{}%" y="{}">usefulness</text>'
-        ).format(_LEFT + _ACROSS, _TOP + _HEIGHT + 32, _LEFT + 1, _TOP + 12)
+        ).format(_LEFT + _ACROSS, _TOP + _HEIGHT + 32, _LEFT + 1, _TOP + _HEIGHT - 6)
     )
     return drawn
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 120
 _PATIENCE_S = 2.0
+_ROOMY = 100
 
 
 def listing() -> str:
@@ -64,32 +65,31 @@ def _print(results: Results, out: Path, screen: Console) -> None:
             screen.print(Padding(Text(text), (0, 0, 0, 2)))
     screen.print()
     screen.print(Text(f"Usefulness at safety {AT:g}, on the report prompts", style="bold"))
-    screen.print(Padding(_table(results, rows_of(results)), (0, 0, 0, 2)))
+    screen.print(Padding(_table(results, rows_of(results), narrow=screen.width < _ROOMY), (0, 0, 0, 2)))
     screen.print()
     screen.print(Text(RULE, style="dim"))
     screen.print(Text(_cost(results), style="dim"))
     screen.print(f"Report: {out}")
 
 
-def _table(results: Results, rows: tuple[Row, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+def _table(results: Results, rows: tuple[Row, ...], *, narrow: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="dim")
     table.add_column("method", no_wrap=True)
     for ground in results.grounds:
-        table.add_column(f"seed {ground.seed}", justify="right", no_wrap=True)
-    for name in ("mean", "SAFE", "CAP", "OVER", "area", "CPU s"):
+        table.add_column(
+            f"s{ground.seed}" if narrow else f"seed {ground.seed}", justify="right", no_wrap=True
+        )
+    last = ("area",) if narrow else ("area", "CPU s")
+    for name in ("mean", "SAFE", "CAP", "OVER", *last):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         useful = row.scores["UTIL"]
-        table.add_row(
-            row.label,
-            *("none" if value is None else f"{value:.2f}" for value in useful.values),
-            *(
-                _mean(numbers)
-                for numbers in (useful, *(row.scores[name] for name in ("SAFE", "CAP", "OVER")))
-            ),
-            _mean(row.hypervolume),
-            f"{row.cpu_s:.0f}",
-        )
+        cells = ["none" if value is None else f"{value:.2f}" for value in useful.values]
+        cells += [
+            _mean(numbers) for numbers in (useful, *(row.scores[name] for name in ("SAFE", "CAP", "OVER")))
+        ]
+        cells += [_mean(row.hypervolume), *(() if narrow else (f"{row.cpu_s:.0f}",))]
+        table.add_row(row.label, *cells)
     return table
 
 
