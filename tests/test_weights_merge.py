@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,18 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(made: dict[str, Pat
         merge(made["base"], made["adapter"], tmp_path / "out")
     assert (tmp_path / "out.partial").is_dir()  # not ours to remove
     assert not (tmp_path / "out").exists()
+
+
+def test_a_change_of_one_of_two_tied_tensors_is_refused_because_both_would_change(tmp_path: Path):
+    import peft
+
+    base = saved(tiny_model("gpt2"), tmp_path / "base")  # embedding and head are one matrix
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft warns of the very thing
+        config = peft.LoraConfig(r=2, target_modules=["lm_head"], task_type="CAUSAL_LM")
+        peft.get_peft_model(load_model(base), config).save_pretrained(str(tmp_path / "adapter"))
+    with pytest.raises(InputError, match="lm_head, which is tied"):
+        merge(base, tmp_path / "adapter", tmp_path / "out")
 
 
 def test_an_adapter_that_holds_no_numbers_is_refused(made: dict[str, Path], tmp_path: Path):

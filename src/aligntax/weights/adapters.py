@@ -49,6 +49,7 @@ def load_tuned(folder: Path, base: Path, *, dtype: Dtype = "float32", device: st
     except ImportError as absent:
         raise MissingExtra("peft", "weights") from absent
     model = load_model(base, dtype=dtype, device=device)
+    _refuse_tied(model, folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peft warns of here is an error below
@@ -72,6 +73,22 @@ def _check_adapter(adapted: Any, folder: Path) -> None:
     for name in sorted(there ^ taken):
         where = "in BASE" if name in there else "in the adapter"
         raise InputError(f"{name} has no counterpart {where}", where=str(folder), remedy=_BELONGS)
+
+
+def _refuse_tied(model: Any, folder: Path) -> None:
+    """One matrix that is both embedding and head cannot take a change of one of them: merged, it would change both."""
+    holders: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        holders.setdefault(id(parameter), []).append(name.rpartition(".")[0])
+    tied = {name for names in holders.values() if len(names) > 1 for name in names}
+    for name, *_ in stored(folder / ADAPTER):
+        module = name.removeprefix("base_model.model.").split(".lora_")[0].removesuffix(".weight")
+        if module in tied:
+            raise InputError(
+                f"the adapter changes {module}, which is tied to another tensor of BASE: merged, both would change",
+                where=str(folder),
+                remedy="train an adapter that leaves embedding and head alone, or serve this one unmerged",
+            )
 
 
 def stored(file: Path) -> Iterator[tuple[str, str, int]]:
