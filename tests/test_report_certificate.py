@@ -12,7 +12,8 @@ import pytest
 
 from aligntax.errors import InputError
 from aligntax.report.certificate import render_certificate, write_certificate
-from aligntax.weights.certifying.certificate import Outside, changed, measure
+from aligntax.weights.certifying.certificate import Outside, changed
+from aligntax.weights.certifying.words import measure
 from certificates import KINDS, certificate, norm_of
 from pages import parse
 

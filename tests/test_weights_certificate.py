@@ -14,23 +14,16 @@ import pytest
 import torch
 
 from aligntax.errors import InputError
-from aligntax.weights.certifying import certificate as record
-from aligntax.weights.certifying.certificate import (
-    Leak,
-    details,
-    from_json,
-    leak_ruling,
-    measure,
-    overall,
-    to_json,
-    verdict,
-)
-from aligntax.weights.certifying.certify import Found, Settings, certify
+from aligntax.weights.certifying import words
+from aligntax.weights.certifying.certificate import Leak, from_json, leak_ruling, overall, to_json
+from aligntax.weights.certifying.certify import Found, certify
 from aligntax.weights.certifying.certify import measure as measured
 from aligntax.weights.certifying.examples import batches, encode, read_split
 from aligntax.weights.certifying.felt import Change, Sums, drift_of, felt, leaks, uneven
+from aligntax.weights.certifying.reading import Settings
 from aligntax.weights.certifying.resampled import ratios
 from aligntax.weights.certifying.spectra import spectrum
+from aligntax.weights.certifying.words import details, measure, verdict
 from aligntax.weights.linears import Linear, linears
 from aligntax.weights.null_space.moments import leak as leak_of_moment
 from steps import general, second_moments, stepped, unfelt
@@ -541,11 +534,11 @@ def test_answers_start_where_the_prompt_ends(tmp_path: Path):
 
 
 def test_the_last_words_name_matrices_where_they_are_enough():
-    assert record.short_kinds(["self_attn.q_proj", "mlp.up_proj"]) == {
+    assert words.short_kinds(["self_attn.q_proj", "mlp.up_proj"]) == {
         "self_attn.q_proj": "q_proj",
         "mlp.up_proj": "up_proj",
     }
-    assert record.short_kinds(["attn.c_proj", "mlp.c_proj"]) == {
+    assert words.short_kinds(["attn.c_proj", "mlp.c_proj"]) == {
         "attn.c_proj": "attn.c_proj",
         "mlp.c_proj": "mlp.c_proj",
     }

@@ -419,6 +419,7 @@ def test_every_checkpoint_of_a_trainer_is_an_ordinary_lora_inside_the_null_space
     assert torch.allclose(loaded(ids).logits, adapted.eval()(ids).logits, atol=1e-5)
 
 
+@pytest.mark.long  # `weights train` goes on in the null space: tests of training
 def test_a_resumed_trainer_ends_where_an_unbroken_one_does(tmp_path: Path):
     bases, ids = bases_of(tiny_model(), 0.1), torch.arange(4, 16)[None]
     torch.manual_seed(3)

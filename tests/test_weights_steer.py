@@ -26,16 +26,9 @@ from aligntax.weights.steering.directions import (
     says,
 )
 from aligntax.weights.steering.edit import Steering, Tent, Writers
+from aligntax.weights.steering.proof import Certified, certify, check_size
 from aligntax.weights.steering.save import save
-from aligntax.weights.steering.search import (
-    Certified,
-    Trial,
-    certify,
-    check_size,
-    first_token_kl,
-    search,
-    steering_of,
-)
+from aligntax.weights.steering.search import Trial, first_token_kl, search, steering_of
 from refusing_model import BENIGN, HARMFUL, LOOK_ALIKES, REFUSE, objective, refusing_model
 from tiny_models import LAYOUTS, moved, saved, tiny_config, tiny_model
 

@@ -13,16 +13,8 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..types import Estimate
-from ..weights.certifying.certificate import (
-    Certificate,
-    Matrix,
-    changed,
-    details,
-    groups_in_words,
-    measure,
-    verdict,
-    worst,
-)
+from ..weights.certifying.certificate import Certificate, Matrix, changed, worst
+from ..weights.certifying.words import details, groups_in_words, measure, verdict
 from . import wording
 from .leaks import Panel, panels
 from .sheet import environment, policy, template_text, write_page

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 from markupsafe import Markup
 
-from ..weights.certifying.certificate import Leak, Matrix, by_kind, gravest, measure, short_kinds
+from ..weights.certifying.certificate import Leak, Matrix, by_kind, gravest
+from ..weights.certifying.words import measure, short_kinds
 from .text import clip
 
 _TOP, _PLOT, _AXIS = 8, 120, 20  # pixels: above the plot, the plot, and the names of layers under it

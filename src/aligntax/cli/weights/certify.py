@@ -104,7 +104,8 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     2 could not run; 3 too little data.
     """
     from ...weights.certifying.certificate import to_json
-    from ...weights.certifying.certify import Settings, certify
+    from ...weights.certifying.certify import certify
+    from ...weights.certifying.reading import Settings
     from .certify_progress import CertifyProgress
 
     _check_folder(report)

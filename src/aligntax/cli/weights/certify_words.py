@@ -11,17 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...types import Estimate
-from ...weights.certifying.certificate import (
-    Certificate,
-    Matrix,
-    by_kind,
-    changed,
-    details,
-    gravest,
-    measure,
-    short_kinds,
-    verdict,
-)
+from ...weights.certifying.certificate import Certificate, Matrix, by_kind, changed, gravest
+from ...weights.certifying.words import details, measure, short_kinds, verdict
 from ..terminal import clean, console, cut_middle
 
 _WIDEST = 120

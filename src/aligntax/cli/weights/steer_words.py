@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from ...types import Estimate
     from ...weights.steering.directions import Directions
-    from ...weights.steering.search import Certified, Tested, Trial
+    from ...weights.steering.proof import Certified, Tested
+    from ...weights.steering.search import Trial
 
 _MOST_LAYERS = 16  # a table of 80 layers is not read
 _WEAK = 0.3  # halves that agree less than this point to noise

@@ -46,7 +46,7 @@ def opened(folder: Path, groups: Groups, how: How, dtype: str, device: str | Non
     from ...weights.searching.generated import GeneratedSuite, halves
     from ...weights.steering.directions import activations, find_directions
     from ...weights.steering.edit import Writers
-    from ...weights.steering.search import check_size
+    from ...weights.steering.proof import check_size
     from .scoring import judge_of
     from .steer_progress import quiet
 
@@ -88,8 +88,9 @@ def steered(
     """Searches, tests, prints, and writes where the floor holds; says whether it wrote."""
     from ...weights.searching.journal import Journal
     from ...weights.searching.objectives import disjoint
+    from ...weights.steering.proof import certify
     from ...weights.steering.save import save
-    from ...weights.steering.search import certify, search
+    from ...weights.steering.search import search
     from .steer_progress import SteerProgress, quiet
     from .steer_words import print_result, to_json
 

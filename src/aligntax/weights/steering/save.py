@@ -15,7 +15,7 @@ import msgspec
 from ...errors import InputError
 from .directions import Directions
 from .edit import Steering, Writers
-from .search import Certified
+from .proof import Certified
 
 Form = Literal["weights", "lora"]
 
