@@ -187,7 +187,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path: Path) -> None:
     base, aligned = folder_of(tmp_path / "b", many), folder_of(tmp_path / "a", many)
     code = (
         "import time; from aligntax.weights.averaging.pieces import Pieces; work = Pieces.work\n"
-        "Pieces.work = lambda *said: (time.sleep(0.05), work(*said))[1]\n"
+        "Pieces.work = lambda *said: (time.sleep(0.2), work(*said))[1]\n"
         "from aligntax.cli import main; main()"
     )
     arguments = ["weights", "average", base, aligned, "--ratio", "0.3", "-o", tmp_path / "o"]

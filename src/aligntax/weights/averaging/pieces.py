@@ -42,6 +42,7 @@ class Pieces:
         self._on_the_line = plan.recipe.operation == "linear" and len(plan.inputs) == 2
         self._files: list[list[int]] = []
         self._room = threading.local()
+        self._writing = threading.Lock()
         self._shift = [0] * len(targets)
         for checkpoint in plan.inputs:
             self._files.append([os.open(shard.path, os.O_RDONLY | _BINARY) for shard in checkpoint.shards])
@@ -136,9 +137,12 @@ class Pieces:
         tensor = step.target
         place = tensor.start + self._shift[tensor.shard] + at * PIECE
         rest = result.data
-        while rest:
-            written = _write_at(self._targets[tensor.shard], rest, place)
-            rest, place = rest[written:], place + written
+        with (
+            self._writing
+        ):  # the system lets one at a time write to a file, and those who wait there burn time
+            while rest:
+                written = _write_at(self._targets[tensor.shard], rest, place)
+                rest, place = rest[written:], place + written
 
     def _buffer(self, which: int) -> Raw:
         rooms: list[Raw] = self._room.__dict__.setdefault("rooms", [])
