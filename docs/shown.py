@@ -34,6 +34,10 @@ _CHANGING = {  # what no two runs share
     r"\(\d+:\d\d\)": "(0:00)",
     r"the newest of \d{4}-\d\d-\d\d": "the newest of 2026-06-01",
 }
+_TRAINED = {"weights.md"}
+"""Pages whose commands train a model first. Another processor or build of torch rounds otherwise, after hundreds of steps
+the model is another one, and each number moves a little: of their outputs the words are compared, not the numbers."""
+_QUIET = {"COLUMNS": "112", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}  # one thread: sums in one order
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -51,6 +55,16 @@ def rerun(page: str, folder: Path) -> str:
     return _BLOCK.sub(lambda block: _block(block, folder), page)
 
 
+def compared(name: str, page: str) -> object:
+    """What of a page has to be as its commands print it: all of it, or on a page that trains models the words."""
+    if name not in _TRAINED:
+        return page
+    return [
+        (block["command"], sorted({word for word in block[0].split() if not re.search(r"\d", word)}))
+        for block in _BLOCK.finditer(page)
+    ]
+
+
 def _block(block: re.Match[str], folder: Path) -> str:
     if block["file"]:
         (folder / block["file"]).write_text(block["text"], "utf-8")
@@ -64,7 +78,7 @@ def _output(command: str, folder: Path) -> str:
     ran = subprocess.run(  # noqa: S603 - commands of our own pages
         [sys.executable, "-m", *words],
         cwd=folder,
-        env={**variables, "COLUMNS": "112", "NO_COLOR": "1"},
+        env={**variables, **_QUIET, "XDG_CACHE_HOME": str(folder / ".cache")},
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +137,7 @@ def main() -> None:
             prepare(Path(name))
             before = page.read_text("utf-8")
             after = rerun(before, Path(name)) if "$ aligntax" in before else before
-        if after != before:
+        if compared(page.name, after) != compared(page.name, before):
             page.write_text(after, "utf-8")
             print(f"{page.relative_to(ROOT)}: rewritten")
     with tempfile.TemporaryDirectory() as name:

@@ -21,6 +21,7 @@ from aligntax.logs.plain import ALIASES
 from aligntax.outcomes import ENDED_BY_ITSELF, OUTCOMES
 from aligntax.types import FUNCTIONS, Answered, Kind, Label, Outcome, exchange_schema, verdict_schema
 from documents import DOCS, PAGES, ROOT, blocks, name_of, prose, text_of
+from labs import KEPT
 
 sys.path.append(str(DOCS))
 import hooks
@@ -182,8 +183,11 @@ def test_python_blocks_run_on_the_sample(path: Path, tmp_path: Path, monkeypatch
 def test_shown_outputs_are_what_the_commands_print(path: Path, tmp_path: Path) -> None:
     """Where this fails after a change that was meant: `make shown` rewrites them."""
     shown.prepare(tmp_path)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (tmp_path / ".cache" / "aligntax").mkdir(parents=True)
+    (tmp_path / ".cache" / "aligntax" / "lab").symlink_to(KEPT)
     page = path.read_text("utf-8")
-    assert shown.rerun(page, tmp_path) == page
+    assert shown.compared(path.name, shown.rerun(page, tmp_path)) == shown.compared(path.name, page)
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -23,7 +23,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.Choice(["tiny", "medium", "large"]),
     default="tiny",
     show_default=True,
-    help="Size of world and model; medium and large want hours without a CUDA device.",
+    help="Size of world and model; medium and large train for long on a CPU.",
 )
 @click.option(
     "--seed",
