@@ -310,6 +310,27 @@ def test_one_matrix_that_left_the_constraint_is_found_among_all(data: Path):
     assert [m.name for m in facts["matrices"] if m.ruling == "outside"] == ["model.layers.1.mlp.down_proj"]
 
 
+def test_a_change_that_spares_a_massive_activation_is_outside_all_the_same(data: Path):
+    """One word drives one neuron as first tokens do in large models; the change leaves that neuron alone."""
+    base = tiny_model()
+    with torch.no_grad():
+        base.get_input_embeddings().weight[:, 0] = 0
+        base.get_input_embeddings().weight[5] = torch.eye(32)[0]
+        for half in ("gate_proj", "up_proj"):
+            getattr(base.model.layers[0].mlp, half).weight[3] = 5 * torch.eye(32)[0]
+    tuned = copy.deepcopy(base)
+    with torch.no_grad():
+        noise = torch.randn(32, 64, generator=torch.Generator().manual_seed(0))
+        noise[:, 3] = 0
+        tuned.model.layers[0].mlp.down_proj.weight.add_(0.1 * noise)
+    seen = found(base, tuned, data)
+    (matrix,) = (one for one in seen.facts["matrices"] if one.leak)
+    assert matrix.ruling == "outside"
+    assert matrix.leak.low > 0.3
+    assert matrix.effect.held_out < 0.01  # by energy nothing is to be seen
+    assert any("massive activations" in note for note in seen.notes)
+
+
 def test_shares_of_what_changed_add_up_to_one(data: Path):
     facts = found(tiny_model(), moved(tiny_model()), data).facts
     shares = [part.share for part in (*facts["matrices"], *facts["outside"])]

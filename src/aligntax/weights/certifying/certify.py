@@ -145,7 +145,7 @@ def _notes(before: Any, outside: Sequence[Outside], rounded: int, held: Sums) ->
     if few := int((uneven(held) < _FEW).sum()):
         yield (
             f"at {few} changed matrices a few tokens carry most of the energy of the inputs (massive activations); the "
-            "leak is the larger of that by energy and that with every token alike"
+            "leak is the larger of that by energy and that with every token alike; the change of output there is by energy"
         )
     if rounded:
         yield f"{rounded} tensors differ by the storage type of TUNED alone and count as unchanged"
