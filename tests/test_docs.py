@@ -187,7 +187,8 @@ def test_shown_outputs_are_what_the_commands_print(path: Path, tmp_path: Path) -
     (tmp_path / ".cache" / "aligntax").mkdir(parents=True)
     (tmp_path / ".cache" / "aligntax" / "lab").symlink_to(KEPT)
     page = path.read_text("utf-8")
-    assert shown.compared(path.name, shown.rerun(page, tmp_path)) == shown.compared(path.name, page)
+    now = shown.rerun(page, tmp_path)
+    assert now == page or shown.alike(path.name, now, page)
 
 
 def test_every_page_is_in_the_navigation() -> None:
