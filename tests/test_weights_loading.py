@@ -192,3 +192,9 @@ def test_a_row_that_is_wrong_is_named_by_line_and_not_by_its_text(tmp_path: Path
 def test_a_file_of_rows_that_is_not_there(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
         rows(tmp_path / "none.jsonl")
+
+
+def test_a_tokenizer_that_reads_nothing_is_refused(tmp_path):
+    folder = saved(tiny_model("qwen2"), tmp_path / "m")
+    with pytest.raises(InputError, match="finds no token"):
+        load_tokenizer(folder)

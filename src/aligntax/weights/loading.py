@@ -69,9 +69,31 @@ def load_tokenizer(folder: str | Path) -> Any:
             where=str(folder),
             remedy="the folder must hold the tokenizer's files beside the model's",
         ) from fault
+    _refuse_mute(tokenizer, folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _refuse_mute(tokenizer: Any, folder: Path) -> None:
+    """transformers may build a tokenizer of the model's own class from a file that is none of it: it reads nothing."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return
+    from tokenizers import Tokenizer
+
+    plain = Tokenizer.from_file(str(file))
+    special = set(tokenizer.all_special_tokens)
+    words = sorted(set(plain.get_vocab(with_added_tokens=False)) - special, key=len)[-8:]
+    text = f"The answer is 42. {' '.join(words)}"
+    if plain.encode(text, add_special_tokens=False).ids and not tokenizer.encode(
+        text, add_special_tokens=False
+    ):
+        raise InputError(
+            f"transformers reads it as a {type(tokenizer).__name__}, which finds no token in any text",
+            where=str(file),
+            remedy="save the tokenizer again with transformers, or name its class in tokenizer_config.json",
+        )
 
 
 @contextmanager
