@@ -29,7 +29,7 @@ from aligntax.lab.safety import (
 )
 from aligntax.lab.sampling import sampled
 from aligntax.lab.world import BENIGN, HARMFUL, World
-from aligntax.weights.objectives import disjoint
+from aligntax.weights.searching.objectives import disjoint
 from labs import quick_base
 
 

@@ -121,7 +121,7 @@ class Bench:
             items = self.world.general(self.plan.general, seed=1000 * (1 + number) + self.seed)
             texts = [f"{item.prompt} {item.answer}" for item in items]
             batches = batches_of(self.tokenizer, texts, max_tokens=128, batch_size=64, special=False)
-            moments.append(collect(self.base.model, batches))
+            moments.append(collect(self.base.model, batches, even=True))
         return choose_bases(moments[0], moments[1], leak=self.plan.leak)
 
     def cells(self, exam: Exam) -> Prompts:
