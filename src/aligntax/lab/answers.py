@@ -230,7 +230,15 @@ def _said(one: Difference) -> str:
     if one.word == "one seed":
         return f"{_signed(one.mean)} on one seed, which shows nothing"
     alike = sum(value is not None and value * _value(one.mean) > 0 for value in one.values)
-    return f"{_signed(one.mean)} {_between(one.mean)} on {alike} of {len(one.values)} seeds, {one.word}"
+    return f"{_signed(one.mean)} {_between(one.mean)} on {alike} of {len(one.values)} seeds, {_ruled(one)}"
+
+
+def _ruled(one: Difference) -> str:
+    """The ruling; where the interval alone would have claimed more, why it does not."""
+    low, high = one.mean.low, one.mean.high
+    if not one.shown and low is not None and high is not None and not low <= 0 <= high:
+        return "beyond noise alone, not among all comparisons of this question"
+    return one.word
 
 
 def _grouped(found: Sequence[Difference]) -> str:
