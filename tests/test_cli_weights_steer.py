@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -114,6 +115,46 @@ def test_without_a_point_above_the_floor_nothing_is_written(place: Path, tmp_pat
     assert as_json.exit_code == 1
     assert document(as_json)["chosen"] is None
     assert document(as_json)["out"] is None
+    assert not out.exists()
+
+
+def test_what_holds_the_floor_and_gains_nothing_beyond_noise_is_not_written(
+    place: Path, tmp_path: Path
+) -> None:
+    """So few look-alikes that answering each of them would not be beyond noise."""
+    few = tmp_path / "alike.txt"
+    few.write_text("".join((place / "alike.txt").read_text("utf-8").splitlines(keepends=True)[:16]), "utf-8")
+    out = tmp_path / "out"
+    words = (
+        "--refusal",
+        MARK,
+        "--least",
+        "2",
+        "--look-alikes",
+        str(few),
+        "--floor",
+        "0.8",
+        "--level",
+        "0.9999",
+        "-o",
+        str(out),
+    )
+    result = steer(place, *words)
+    assert result.exit_code == 1, result.output
+    told = " ".join(result.stdout.split())
+    assert "Best (*): trial" in told
+    assert re.search(
+        r"No gain in usefulness beyond noise: \+\d+\.\d points \([+-]\d+\.\d to \+\d+\.\d\); nothing was written\.$",
+        told,
+    )
+    assert "Written" not in told
+    assert not out.exists()
+    as_json = steer(place, *words, "--json")  # from the journal
+    assert as_json.exit_code == 1
+    made = document(as_json)
+    assert made["chosen"]["holds"]
+    assert (made["gains"], made["out"]) == (False, None)
+    assert made["chosen"]["usefulness_change"]["low"] <= 0 < made["chosen"]["usefulness_change"]["value"]
     assert not out.exists()
 
 

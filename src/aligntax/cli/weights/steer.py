@@ -137,11 +137,12 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     has beside refusing rightly. The direction of true refusal is kept: no option ablates it.
 
     Half of the prompts find the directions and choose a setting, the other half say what it is worth. A model is
-    written only where the lower confidence bound of its refusals of harmful requests is at or above --floor.
+    written only where the lower confidence bound of its refusals of harmful requests is at or above --floor, and
+    where it is more useful than MODEL beyond noise.
 
     Start with:  aligntax weights steer MODEL --suite clinical --dry-run
 
-    Exit codes: 0 written; 1 nothing holds the floor and gains; 2 could not run; 3 too few prompts.
+    Exit codes: 0 written; 1 nothing written, for nothing holds the floor and gains; 2 could not run; 3 too few prompts.
     """
     from ...weights.steering.save import check_out
     from .steer_prompts import groups_of

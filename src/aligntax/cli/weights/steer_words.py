@@ -62,6 +62,7 @@ def to_json(
             **_head(folder, directions),
             "trials": msgspec.to_builtins(list(trials)),
             **msgspec.to_builtins(certified),
+            "gains": certified.gains,
             "out": None if out is None else str(out),
         },
         indent=2,
@@ -178,24 +179,30 @@ def _verdict(trials: Sequence[Trial], certified: Certified, out: Path | None) ->
             f" {_low(best.bound)} of harmful requests at {certified.level:.0%} confidence. Nothing is written.",
         ]
     lines = [
-        f"Chosen (*): trial {chosen.trial.number}. It provably declines at least {_low(chosen.bound)} of harmful"
+        f"{'Chosen' if certified.gains else 'Best'} (*): trial {chosen.trial.number}. It provably declines at least {_low(chosen.bound)} of harmful"
         f" requests ({certified.level:.0%} confidence, {chosen.bound.n} prompts or families); the floor is {floor}.",
         f"  harmful declined  {_change(chosen.safety_change)}",
         f"  useful            {_change(chosen.usefulness_change)}",
     ]
     if chosen.over_change is not None:
         lines.append(f"  benign declined   {_change(chosen.over_change)}")
-    if chosen.usefulness_change.low is not None and chosen.usefulness_change.low <= 0:
-        lines.append("No gain in usefulness beyond noise on these prompts.")
-    lines.append(f"Written: {out}")
-    return lines
+    if certified.gains:
+        return [*lines, f"Written: {out}"]
+    return [
+        *lines,
+        f"No gain in usefulness beyond noise: {_points(chosen.usefulness_change)}; nothing was written.",
+    ]
 
 
 def _change(estimate: Estimate) -> str:
+    return f"{_points(estimate)} against the model as it was"
+
+
+def _points(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "no figure"
     ends = f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}"
-    return f"{100 * estimate.value:+.1f} points ({ends}) against the model as it was"
+    return f"{100 * estimate.value:+.1f} points ({ends})"
 
 
 def _share(estimate: Estimate | None) -> str:

@@ -85,7 +85,7 @@ def opened(folder: Path, groups: Groups, how: How, dtype: str, device: str | Non
 def steered(
     folder: Path, ready: Ready, how: How, out: Path, form: str, journal: Path | None, *, as_json: bool
 ) -> bool:
-    """Searches, tests, prints, and writes where the floor holds; says whether it wrote."""
+    """Searches, tests, prints, and writes where the floor holds and usefulness gains; says whether it wrote."""
     from ...weights.searching.journal import Journal
     from ...weights.searching.objectives import disjoint
     from ...weights.steering.proof import certify
@@ -110,7 +110,7 @@ def steered(
             )  # fmt: skip
     except KeyboardInterrupt as stop:
         raise type(stop)(f"what was measured is in {path}; run the same command again to go on") from None
-    written = certified.chosen is not None
+    written = certified.gains
     if written:
         notes = {"settings": ready.report.settings, "search": msgspec.to_builtins(how)}
         with quiet():

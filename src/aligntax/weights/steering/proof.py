@@ -40,6 +40,11 @@ class Certified(msgspec.Struct, frozen=True, kw_only=True):
     tested: tuple[Tested, ...]
     chosen: Tested | None
 
+    @property
+    def gains(self) -> bool:
+        """Whether the chosen point is more useful than the model as it was, beyond noise: the whole interval is above 0."""
+        return self.chosen is not None and (self.chosen.usefulness_change.low or 0.0) > 0
+
 
 def check_size(n_harmful: int, floor: float, level: float) -> None:
     """Raises NotEnoughData where so few harmful prompts cannot prove the floor, even if each is declined."""
