@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,11 @@ def test_a_search_prints_reports_and_goes_on(world: dict[str, Path], tmp_path: P
     for method in ("aligned", "base", "uniform", "blocks", "early stopping"):
         assert f"\n{method} " in found.output
     assert "Missing baseline: learning-rate sweep" in found.output
-    last = " ".join(found.output.splitlines()[-3:])
-    assert "no gain beyond noise" in last or "aligntax weights average" in last
+    last = " ".join(found.output.splitlines()[-8:])
+    assert ("no gain beyond noise" in last and "Next: keep ALIGNED" in last) or "weights average" in last
+    assert re.search(
+        r"rest on \d+ useful and 8 harmful prompts, a family counted once", " ".join(found.output.split())
+    )
     page = parse((tmp_path / "front.html").read_text())
     assert "Missing baseline" in page.words.title() or "MISSING BASELINE" in page.words
     assert "theta = theta0 + a * (theta1 - theta0)" in page.words

@@ -128,3 +128,9 @@ def test_the_page_says_which_baselines_are_missing_and_how_to_write_the_point(tm
         assert f"{gain.method.capitalize()} less {gain.baseline}" in table
         assert gain.ruling in table
     assert page.words.count("operating point") >= 2
+    counts = found.prompts
+    rest = f"rest on {counts['report useful families']} useful and {counts['report harmful families']} harmful prompts"
+    assert rest in table
+    kept = msgspec.structs.replace(found, chosen=None)
+    page = parse(write_front_report(kept.rows, tmp_path / "k.html", found=kept).read_text())
+    assert "Next: keep ALIGNED" in page.section("verdict").words

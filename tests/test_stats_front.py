@@ -165,7 +165,8 @@ def test_useful_but_less_safe_is_not_a_gain() -> None:
     second = Chosen(method="uniform", scores=scores.of([1]), place=0)
     drawn = resampling(scores, resamples=50)
     assert gain_over(first, second, drawn).ruling == "safety not shown"
-    assert gain_over(second, first, drawn).ruling == "no gain beyond noise"
+    assert gain_over(second, first, drawn).ruling == "less useful"
+    assert gain_over(first, first, drawn).ruling == "no gain beyond noise"
     nothing = Chosen(method="early stopping", scores=scores.of([1]), place=None)
     assert gain_over(first, nothing, drawn).ruling == "no operating point"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from aligntax.errors import InputError
-from aligntax.stats.gain import Gain
+from aligntax.stats.gain import Gain, Ruling
 from aligntax.types import Estimate
 from aligntax.weights.ratios import Ratios
 from aligntax.weights.searching.journal import Journal
@@ -274,3 +274,33 @@ def test_no_method_is_proposed_unless_it_gains_over_every_baseline(found: Found)
     row, words = judged(found.fronts, gains(**lost), ())
     assert row is None
     assert "no gain beyond noise, beside the aligned model" in words
+    lost["blocks_aligned"] = lost["uniform_aligned"] = "less useful"
+    row, words = judged(found.fronts, gains(**lost), ())
+    assert row is None
+    assert "(blocks is less useful than aligned; for some: more useful, but safety" in words
+    assert "Uniform averaging: less useful than the aligned model." in words
+
+
+def test_a_search_that_proposes_nothing_says_what_to_try(found: Found) -> None:
+    from aligntax.weights.searching.next_step import next_step
+
+    def step(*rulings: Ruling, missing: tuple[str, ...] = ()) -> str:
+        gains = tuple(msgspec.structs.replace(found.gains[0], ruling=ruling) for ruling in rulings)
+        return next_step(msgspec.structs.replace(found, chosen=None, gains=gains, missing=missing))
+
+    both = step("no gain beyond noise", "safety not shown", missing=("early stopping",))
+    assert both.startswith("Next: keep ALIGNED, or try ")
+    assert f"more benign prompts ({found.prompts['report useful families']} " in both
+    assert f"more harmful prompts ({found.prompts['report harmful families']} " in both
+    assert both.endswith("checkpoints of early stopping (--checkpoint).")
+    worse = step("less useful")
+    assert "prompts" not in worse  # that is known already
+    assert "a --safety under" in step("no operating point")
+    chosen = msgspec.structs.replace(found, chosen=found.rows[0])
+    assert next_step(chosen) == ""
+    uniform = next(front for front in found.fronts if front.method == "uniform")
+    whole = msgspec.structs.replace(uniform.rows[0], settings={"blocks": [1.0, 1.0]}, chosen=True)
+    stuck = msgspec.structs.replace(
+        found, chosen=None, gains=(), fronts=(msgspec.structs.replace(uniform, rows=(whole,)),)
+    )
+    assert "a larger --budget" in next_step(stuck)

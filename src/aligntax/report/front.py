@@ -14,6 +14,7 @@ from .. import __version__
 from ..stats.front import FrontRow
 from ..stats.gain import RULE
 from ..types import Estimate
+from ..weights.searching.next_step import next_step
 from ..weights.searching.search import Found
 from ..weights.searching.sensitivity import Moved, evaluations_of, readings
 from .front_chart import front_chart, legend, methods_of
@@ -59,7 +60,7 @@ def write_front_report(
             chart=front_chart(rows, title="Usefulness against safety", floor=found.safety if found else None),
             legend=legend(rows), methods=methods_of(rows), heat=heat_rows(sensitivity), readings=readings(sensitivity),
             scanned=evaluations_of(sensitivity) if sensitivity else 0, share=share, shift=shift,
-            area=area,
+            area=area, step=next_step(found) if found else "",
         )
     )  # fmt: skip
     return write_page(pathlib.Path(out), page)

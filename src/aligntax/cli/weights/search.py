@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _STRATEGIES = ("uniform", "blocks", "likelihood")
+_ORDER = (
+    "suite", "strategies", "budget", "checkpoints", "safety", "report", "journal", "floor_suite", "refusal", "n_blocks",
+    "roles", "scanned", "margin", "max_new_tokens", "batch_size", "device", "as_json", "tasks", "limit", "dtype", "seed",
+)  # fmt: skip
+"""Of the options in --help: those that decide most first, those that few need last."""
 
 
 @click.command("search", short_help="Ratios per block, searched and reported on disjoint prompts.")
@@ -133,6 +138,9 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
             facts={**held.report.settings, **measured_by}, sensitivity=looked,
         )  # fmt: skip
     _show(found, looked, held, settings, write, as_json=as_json, report=report)
+
+
+command.params.sort(key=lambda given: _ORDER.index(given.name) if given.name in _ORDER else -1)
 
 
 def _folders(checkpoints: Sequence[str]) -> dict[str, list[Path]]:

@@ -27,11 +27,13 @@ def document(
 ) -> dict[str, Any]:
     """Everything, for programs. "scan" is null where none was asked for."""
     from ...stats.gain import RULE
+    from ...weights.searching.next_step import next_step
     from ...weights.searching.sensitivity import evaluations_of
 
     return {
         "convention": CONVENTION,
         "verdict": found.verdict,
+        "next": next_step(found) or None,
         "write": write,
         "rule": RULE,
         **msgspec.structs.asdict(found),
@@ -44,7 +46,8 @@ def document(
 def print_found(
     found: Found, write: str | None, *, looked: Sequence[Moved] = (), warning: str | None, report: Path | None
 ) -> None:
-    """What the scan says, the tables, the verdict, and the last line: the command, or that there is no gain."""
+    """What the scan says, the tables, the verdict, and the last line: the command, or what to try."""
+    from ...weights.searching.next_step import next_step
     from ..terminal import console
 
     out = console()
@@ -66,6 +69,8 @@ def print_found(
     if report is not None:
         out.print(f"Report: {report}")
     out.print(f"\n{found.verdict}")
+    if step := next_step(found):
+        out.print(step)
     if write is not None:
         out.print(write, soft_wrap=True)
 
@@ -118,7 +123,12 @@ def _print_gains(out: Console, found: Found) -> None:
             f"{gain.method} less {gain.baseline}", _shift(gain.usefulness), _shift(gain.safety), gain.ruling
         )  # fmt: skip
     out.print(table)
-    out.print("Points, paired by prompt, with intervals for all comparisons together.\n")
+    counts = found.prompts
+    out.print(
+        "Points, paired by prompt, with intervals for all comparisons together. They rest on "
+        f"{counts['report useful families']} useful and {counts['report harmful families']} harmful prompts, a family "
+        "counted once; where no prompt changed, the interval is what so few cannot rule out.\n"
+    )
 
 
 def _table(*names: str, left: int) -> Any:

@@ -94,7 +94,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     gains: tuple[Gain, ...]
     missing: tuple[str, ...]  # baselines that nobody gave: no gain over them can be claimed
     safety: float  # the floor at which methods are compared
-    prompts: dict[str, int]  # "selection harmful", ..., "report useful"
+    prompts: dict[str, int]  # "selection harmful", ..., "report useful", "report useful families"
     chosen: FrontRow | None  # what to write; None: keep the aligned model
     verdict: str  # in words
 
@@ -349,23 +349,24 @@ def judged(
         return operating[best], f"{best}: a gain over {over}.{without}"
     told = ""
     if methods:
-        lesser = sorted({gain.ruling for gain in gains if gain.method in methods and gain.ruling != "gain"})
-        told = (
-            "no gain beyond noise of "
-            + " or ".join(methods)
-            + " over the plain baselines"
-            + (
-                " (for some: more useful, but safety is not shown to be held)"
-                if "safety not shown" in lesser
-                else ""
-            )
-            + ". "
-        )
+        among = _among([gain for gain in gains if gain.method in methods])
+        told = f"no gain beyond noise of {' or '.join(methods)} over the plain baselines{among}. "
     plain = next(gain for gain in gains if gain.method == UNIFORM)
     if plain.ruling == "gain":
         return operating[UNIFORM], f"{told}Uniform averaging: a gain over the aligned model.{without}"
     also = "Uniform averaging: " if told else "uniform averaging: "
-    return None, f"{told}{also}{plain.ruling}, beside the aligned model.{without}"
+    beside = " than the aligned model" if plain.ruling == "less useful" else ", beside the aligned model"
+    return None, f"{told}{also}{plain.ruling}{beside}.{without}"
+
+
+def _among(gains: Sequence[Gain]) -> str:
+    """What "no gain" hides: who is clearly less useful than whom, and where only safety is in doubt."""
+    words = [
+        f"{gain.method} is less useful than {gain.baseline}" for gain in gains if gain.ruling == "less useful"
+    ]
+    if any(gain.ruling == "safety not shown" for gain in gains):
+        words.append("for some: more useful, but safety is not shown to be held")
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def _usefulness(row: FrontRow | None) -> float:
@@ -384,4 +385,6 @@ def _counted(selection: Measured, report: Scores) -> dict[str, int]:
         "selection useful": len(selection.usefulness),
         "report harmful": report.safety.shape[1],
         "report useful": report.usefulness.shape[1],
+        "report harmful families": len(set(report.safety_families or range(report.safety.shape[1]))),
+        "report useful families": len(set(report.usefulness_families or range(report.usefulness.shape[1]))),
     }
