@@ -51,6 +51,7 @@ def test_it_prints_null_directions_by_layer_and_writes_both_files(folder: Path, 
     assert f"{moments.tokens} calibration" in done.output
     assert max(map(len, done.output.splitlines())) <= 80 + len(str(tmp_path))
     assert "Few tokens" in done.output
+    assert "ask for less (--leak) than you will certify." in " ".join(done.output.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "bases.safetensors",
         "general.jsonl",

@@ -71,6 +71,20 @@ def test_a_plan_is_printed_and_nothing_is_written(base: Path, data: Path, tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_plan_fits_the_terminal(
+    base: Path, data: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    done = called("train", base, data, "--adapter", "full", "--rank", 4, "--dry-run", "-o", "out")
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.stdout.splitlines())) <= width
+    assert "promise     no constraint: the change may touch" in " ".join(done.stdout.split("\n"))
+    assert all(
+        line[:12].strip() == line[:12].rstrip() or not line[:12].strip() for line in done.stdout.splitlines()
+    )
+
+
 def test_the_scale_in_the_plan_does_not_follow_the_rank(base: Path, data: Path, tmp_path: Path) -> None:
     for rank in (1, 16):
         for rslora in ((), ("--rslora",)):

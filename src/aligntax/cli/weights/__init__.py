@@ -31,5 +31,7 @@ def command() -> None:
     Everywhere: theta = theta0 + a * (theta1 - theta0), theta0 before safety training, theta1 after it; "a" is the
     share of the ALIGNED model. Inputs are safetensors folders; none is ever written over.
 
-    Start with:  aligntax weights average BASE ALIGNED --ratio 0.8 -o OUT --dry-run
-    """
+    \b
+    Start with:
+      aligntax weights average BASE ALIGNED --ratio 0.8 -o OUT --dry-run
+    """  # noqa: D301 - click reads the sign itself

@@ -57,9 +57,10 @@ def command(out: Path, threads: int | None, dry_run: bool, as_json: bool, **said
     folder, sharded or not, or one safetensors file. The plan is printed first: the ratio of every role, what is
     copied, the space that is needed.
 
-    Tensors are streamed, so memory stays the same whatever the size, and computed in float64 with one rounding. No
-    input is written to; no pickle is read; no code is run or copied. The output appears when it is complete and was
-    read back; after Ctrl-C, a full disk or kill -9 the same command goes on where it was.
+    Tensors are streamed, so memory stays the same whatever the size, and rounded once. Two bfloat16
+    models with a from 0 to 1 are computed in float32, everything else in float64. No input is written to; no pickle
+    is read; no code is run or copied. The output appears when it is complete and was read back; after Ctrl-C, a full
+    disk or kill -9 the same command goes on where it was.
     """
     from ...weights.averaging.average import average, former_result
     from ...weights.averaging.plan import check_space, make_plan

@@ -50,6 +50,9 @@ def _meaning(bases: Bases, train: Moments, held: Moments) -> list[str]:
         f"{share:.0%} of all directions: held-out inputs feel any change inside them at most {bases.target:g} times as "
         "much as a change of the same norm in random directions."
     ]
+    lines.append(
+        "On rows never seen the leak is a little larger than this target: ask for less (--leak) than you will certify."
+    )
     if bases.left_out:
         lines.append(f"{len(bases.left_out)} matrices have none and are to be left as they are.")
     widest = max(n_in for _, n_in in sizes)

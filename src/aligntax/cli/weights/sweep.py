@@ -85,7 +85,7 @@ def command(
     """
     from ...weights.training.run import plan_training
     from .train_options import bases_of, recipe_of
-    from .train_words import plan_lines
+    from .train_words import PLAN_COLUMN, plan_lines, wrapped
 
     runs = {
         f"r{rank}-lr{rate:g}": recipe_of(said, rank=rank, rate=rate)
@@ -96,8 +96,9 @@ def command(
     mixed, measured = _rows(said, out, held_out)
     plans = {name: plan_training(recipe, said["model"], mixed, bases=bases) for name, recipe in runs.items()}
     if not as_json:
-        click.echo("\n".join(plan_lines(next(iter(plans.values())), out)))
-        click.echo(f"sweep       {len(runs)} runs: {', '.join(runs)}; {len(measured):,} rows held out")
+        lines = plan_lines(next(iter(plans.values())), out)
+        lines.append(f"sweep       {len(runs)} runs: {', '.join(runs)}; {len(measured):,} rows held out")
+        click.echo(wrapped(lines, under=PLAN_COLUMN))
     if dry_run:
         if as_json:
             click.echo(json.dumps({"format": 1, "runs": list(runs), "held_out": len(measured)}, indent=2))

@@ -40,14 +40,14 @@ def command(*, rank: int, lr: float | None, dry_run: bool, as_json: bool, out: P
     from ...weights.training.trainers import is_first
     from .train_options import bases_of, judge, recipe_of
     from .train_progress import TrainProgress
-    from .train_words import plan_document, plan_lines, result_document, result_lines
+    from .train_words import PLAN_COLUMN, plan_document, plan_lines, result_document, result_lines, wrapped
 
     recipe = recipe_of(said, rank=rank, rate=lr)
     bases = bases_of(said)
     mixed = _mixed(said, out, dry_run=dry_run)
     plan = plan_training(recipe, said["model"], mixed, bases=bases)
     if is_first() and not as_json:
-        click.echo("\n".join(plan_lines(plan, out)))
+        click.echo(wrapped(plan_lines(plan, out), under=PLAN_COLUMN))
     if dry_run:
         if as_json:
             click.echo(json.dumps(plan_document(plan), indent=2))
@@ -56,7 +56,7 @@ def command(*, rank: int, lr: float | None, dry_run: bool, as_json: bool, out: P
         trained = train(recipe, said["model"], mixed, out, bases=bases, judge=judge, report=progress.step)
     if is_first():
         click.echo(
-            json.dumps(result_document(trained), indent=2) if as_json else "\n".join(result_lines(trained))
+            json.dumps(result_document(trained), indent=2) if as_json else wrapped(result_lines(trained))
         )
 
 

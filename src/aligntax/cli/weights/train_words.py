@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,9 @@ _ADAPTERS = {
     "full": "the weights themselves",
     "full-null-space": "the projections, put back into the null space after every step",
 }
+
+
+PLAN_COLUMN = 12  # where what is said of a plan begins
 
 
 def plan_lines(plan: TrainingPlan, out: Path) -> list[str]:
@@ -53,6 +59,15 @@ def plan_lines(plan: TrainingPlan, out: Path) -> list[str]:
         f"writes      {out}",
     ]
     return [*lines, *(f"note        {note}" for note in plan.notes)]
+
+
+def wrapped(lines: Sequence[str], *, under: int = 0) -> str:
+    """The lines within the terminal's width, `under` columns in where they go on. Indented ones are commands: kept whole."""
+    width = max(40, shutil.get_terminal_size().columns)
+    fill = textwrap.TextWrapper(
+        width, subsequent_indent=" " * under, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(line if line.startswith(" ") else fill.fill(line) for line in lines)
 
 
 def result_lines(trained: Trained) -> list[str]:
