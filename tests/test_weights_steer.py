@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from aligntax.errors import InputError, NotEnoughData
-from aligntax.weights.loading import load_model, load_tokenizer
+from aligntax.weights.loading import load_model
 from aligntax.weights.searching.journal import Journal
 from aligntax.weights.searching.objectives import Measured, Prompts
 from aligntax.weights.steering.directions import (
@@ -475,7 +475,7 @@ def test_a_saved_folder_reloads_as_the_steered_model(layout: str, tmp_path: Path
     assert torch.equal(logits(load_model(out)), steered)
     assert torch.equal(logits(model), untouched)
     assert torch.equal(logits(load_model(source)), untouched)
-    assert load_tokenizer(out)("w1 w2").input_ids == load_tokenizer(source)("w1 w2").input_ids
+    assert (out / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
     card = json.loads((out / "steering.json").read_text("utf-8"))
     assert msgspec.convert(card["chosen"]["trial"]["steering"], Steering) == steering
     assert not list(tmp_path.glob(".out*"))

@@ -76,7 +76,7 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def _refuse_mute(tokenizer: Any, folder: Path) -> None:
-    """transformers may build a tokenizer of the model's own class from a file that is none of it: it reads nothing."""
+    """The library may build a tokenizer of the model's own class from a file that is none of it: it reads nothing."""
     file = folder / "tokenizer.json"
     if not file.is_file():
         return
