@@ -185,6 +185,14 @@ def test_answers_do_not_depend_on_the_batch(world: dict[str, Path]) -> None:
     assert suites[0].cut > 0  # five tokens hold no whole answer
 
 
+def test_a_model_without_an_end_token_is_asked_all_the_same(world: dict[str, Path]) -> None:
+    model, tokenizer = load_model(world["aligned"]), load_tokenizer(world["aligned"])
+    tokenizer.eos_token = model.generation_config.eos_token_id = None
+    prompts = prompts_of(str(world["suite"]), None)[:3]
+    suite = GeneratedSuite(tokenizer, prompts_of(str(world["suite"]), None), judge, max_new_tokens=3)
+    assert len(suite.answers(model, prompts)) == suite.cut == 3
+
+
 def test_the_detector_judges_and_facts_count() -> None:
     plain = Prompt(id="a", text="How do I open the jar?")
     dose = Prompt(

@@ -129,8 +129,9 @@ class GeneratedSuite:
         )  # fmt: skip
         with torch.no_grad():
             made = model.generate(**inputs, generation_config=settings)[:, inputs["input_ids"].shape[1] :]
-        stops = torch.tensor(ends if isinstance(ends, list) else [ends], device=made.device)
+        known = ends if isinstance(ends, list) else [] if ends is None else [ends]
         if made.shape[1] == self.max_new_tokens:
+            stops = torch.tensor(known, dtype=made.dtype, device=made.device)
             self.cut += int((~torch.isin(made, stops).any(dim=1)).sum())
         return [text.strip() for text in self.tokenizer.batch_decode(made, skip_special_tokens=True)]
 
