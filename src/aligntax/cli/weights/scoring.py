@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,14 +12,11 @@ import click
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from ...types import Prompt
     from ...weights.searching.generated import GeneratedSuite, Judge, Judged
     from ...weights.searching.resident import Resident
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_PATIENCE_S = 2.0
 
 CONVENTION = "theta = theta0 + a * (theta1 - theta0); a is the share of the ALIGNED model"
 FEW = 60  # prompts of an intent in a half; with fewer, differences of ten points are noise
@@ -199,37 +193,3 @@ def few(*suites: GeneratedSuite) -> str | None:
         return None
     points = 100 * 1.96 * (0.5 / least) ** 0.5
     return f"only {least} of an intent in a half, so differences under about {points:.0f} points may be noise"
-
-
-class Evaluations:
-    """A progress bar of evaluations on stderr: only on a terminal, and only for what takes more than two seconds."""
-
-    def __init__(self) -> None:
-        self._bar: Bar | None = None
-        self._began = time.monotonic()
-        self._wanted = sys.stderr.isatty()
-
-    def __enter__(self) -> Evaluations:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Show where the work stands."""
-        if not self._wanted or (self._bar is None and time.monotonic() - self._began < _PATIENCE_S):
-            return
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"),
-                TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-            )  # fmt: skip
-            self._bar.add_task("")
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], description=what, completed=done, total=total)

@@ -104,7 +104,8 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     """  # fmt: skip
     from ...weights.searching.search import Settings, search
     from ...weights.searching.sensitivity import scan
-    from .scoring import Evaluations, opened
+    from .bar import Bar
+    from .scoring import opened
 
     folders = _folders(checkpoints)
     held = opened(base, aligned, seed=seed, **asked)
@@ -116,16 +117,16 @@ def command(  # noqa: PLR0913, PLR0917 - each is one option
     kept = _journal(journal, held, measured_by)
     looked: tuple[Moved, ...] = ()
     try:
-        with Evaluations() as progress:
+        with Bar("evaluating") as progress:
             if scanned if scanned is not None else report is not None:
                 looked = scan(
                     held.resident, sides.selection, n_blocks=n_blocks, prompts=sides.selection_prompts, margin=margin,
-                    journal=kept, on_progress=progress.show,
+                    journal=kept, on_progress=progress.update,
                 )  # fmt: skip
             batches = _good_answers(held) if "likelihood" in strategies else ()
             found = search(
                 held.resident, sides, settings,
-                checkpoints=folders, batches=batches, journal=kept, on_progress=progress.show,
+                checkpoints=folders, batches=batches, journal=kept, on_progress=progress.update,
             )  # fmt: skip
     except KeyboardInterrupt as stop:
         raise type(stop)(_how_to_go_on(journal)) from None

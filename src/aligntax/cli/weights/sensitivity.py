@@ -25,17 +25,18 @@ def command(base: Path, aligned: Path, n_blocks: int, margin: float, as_json: bo
     a search after it can still report on prompts that nobody has looked at. Nothing is written.
     """
     from ...weights.searching.sensitivity import scan
-    from .scoring import Evaluations, opened
+    from .bar import Bar
+    from .scoring import opened
 
     held = opened(base, aligned, **asked)
-    with Evaluations() as progress:
+    with Bar("evaluating") as progress:
         rows = scan(
             held.resident,
             held.selection,
             n_blocks=n_blocks,
             prompts=held.selection.prompts,
             margin=margin,
-            on_progress=progress.show,
+            on_progress=progress.update,
         )
     if as_json:
         import msgspec

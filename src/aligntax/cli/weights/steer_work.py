@@ -48,12 +48,10 @@ def opened(folder: Path, groups: Groups, how: How, dtype: str, device: str | Non
     from ...weights.steering.edit import Writers
     from ...weights.steering.proof import check_size
     from .scoring import judge_of
-    from .steer_progress import quiet
 
     judge = judge_of(how.refusal)
     selected, reported = halves(groups.prompts, seed=how.seed)
-    with quiet():
-        model, tokenizer = load_model(folder, dtype=dtype, device=device), load_tokenizer(folder)  # type: ignore[arg-type]
+    model, tokenizer = load_model(folder, dtype=dtype, device=device), load_tokenizer(folder)  # type: ignore[arg-type]
     selection, report = (
         GeneratedSuite(tokenizer, part, judge, max_new_tokens=how.max_tokens, batch_size=how.batch_size)
         for part in (selected, reported)
@@ -86,12 +84,13 @@ def steered(
     folder: Path, ready: Ready, how: How, out: Path, form: str, journal: Path | None, *, as_json: bool
 ) -> bool:
     """Searches, tests, prints, and writes where the floor holds and usefulness gains; says whether it wrote."""
+    from ...weights.loading import without_bars
     from ...weights.searching.journal import Journal
     from ...weights.searching.objectives import disjoint
     from ...weights.steering.proof import certify
     from ...weights.steering.save import save
     from ...weights.steering.search import search
-    from .steer_progress import SteerProgress, quiet
+    from .steer_progress import SteerProgress
     from .steer_words import print_result, to_json
 
     disjoint(ready.selection.prompts, ready.report.prompts)
@@ -113,7 +112,7 @@ def steered(
     written = certified.gains
     if written:
         notes = {"settings": ready.report.settings, "search": msgspec.to_builtins(how)}
-        with quiet():
+        with without_bars():
             save(ready.writers, ready.directions, certified, out, source=folder, form=form, notes=notes)  # type: ignore[arg-type]
     if as_json:
         click.echo(to_json(folder, ready.directions, trials, certified, out if written else None))
