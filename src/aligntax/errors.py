@@ -8,6 +8,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the errors that say that no more can be written."""
+
 
 class AlignTaxError(Exception):
     """Base of all errors raised on purpose; the CLI prints it on one line, without a traceback."""
@@ -51,3 +59,21 @@ class NotEnoughData(AlignTaxError):
     def __init__(self, message: str, *, needed: int | None = None) -> None:
         self.needed = needed
         super().__init__(message)
+
+
+@contextlib.contextmanager
+def plain_disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the disk, in writing a file of answers that a command goes on with, in one clear line."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in DISK_FULL
+        raise InputError(
+            "the disk is full; every answer so far is stored"
+            if full
+            else f"cannot be written: {error.strerror or 'no access'}",
+            where=str(path),
+            remedy="make room and run the same command again to go on"
+            if full
+            else "name another file with -o",
+        ) from error

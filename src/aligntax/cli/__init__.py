@@ -5,7 +5,6 @@ Exit codes: 0 ok, 1 a gate failed, 2 could not run, 3 too little evidence, 130 s
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from .. import __version__
-from ..errors import AlignTaxError
+from ..errors import DISK_FULL, AlignTaxError
 
 COMMANDS = {
     "init": "aligntax.cli.init:command",
@@ -59,9 +58,6 @@ class LazyGroup(click.Group):
         return command
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
 class _Program(LazyGroup):
     """The whole program: errors raised on purpose become one line and an exit code."""
 
@@ -77,7 +73,7 @@ class _Program(LazyGroup):
             _hush()
             ctx.exit(128 + 13)  # as a shell shows a program that SIGPIPE ended
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in DISK_FULL:
                 raise
             _hush()
             click.echo(f"error: what this prints cannot be written: {error.strerror}", err=True)

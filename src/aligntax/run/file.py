@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +19,11 @@ from typing import Any
 
 import msgspec
 
-from ..errors import InputError
+from ..errors import InputError, plain_disk_errors
 from ..types import Outcome, Reply
 from ..verdict_file.lock import FileLock
 from .plan import Call, Identity
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _encoder = msgspec.json.Encoder()
 
 
@@ -66,7 +64,7 @@ class RunFile:
         self._dirty = False
 
     def __enter__(self) -> RunFile:
-        with self._plainly():
+        with plain_disk_errors(self.path):
             if not self.path.parent.is_dir():
                 raise InputError(
                     "the folder does not exist", where=str(self.path.parent), remedy="create it first"
@@ -95,13 +93,13 @@ class RunFile:
 
     def peek(self) -> None:
         """Fill `finished` and `outcomes` without a lock, and without touching anything. Not to be entered as well."""
-        with self._plainly():
+        with plain_disk_errors(self.path):
             self._take_stock(ours=self._checked_settings() is not None)
 
     def write(self, record: dict[str, Any]) -> None:
         """Store one finished call. Raises InputError when the disk does not take it; what is stored stays whole."""
         line = _encoder.encode(record) + b"\n"
-        with self._plainly():
+        with plain_disk_errors(self.path):
             try:
                 self._append(line)
             except OSError:
@@ -116,7 +114,7 @@ class RunFile:
         """Bring what was written to the disk itself."""
         if self._dirty and self._descriptor is not None:
             self._dirty = False
-            with self._plainly():
+            with plain_disk_errors(self.path):
                 os.fsync(self._descriptor)
 
     def _open(self) -> None:
@@ -201,23 +199,6 @@ class RunFile:
             os.close(self._descriptor)
             self._descriptor = None
         self._lock.release()
-
-    @contextlib.contextmanager
-    def _plainly(self) -> Iterator[None]:
-        """Errors of the disk in one clear line."""
-        try:
-            yield
-        except OSError as error:
-            full = error.errno in _FULL
-            raise InputError(
-                "the disk is full; every answer so far is stored"
-                if full
-                else f"cannot be written: {error.strerror or 'no access'}",
-                where=str(self.path),
-                remedy="make room and run the same command again to go on"
-                if full
-                else "name another file with -o",
-            ) from error
 
 
 def record_of(

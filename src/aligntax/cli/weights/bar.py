@@ -38,10 +38,10 @@ class Bar:
         if not self._wanted or (self._bar is None and time.monotonic() - self._began < self._patience_s):
             return
         if self._bar is None:
-            self._bar = self._drawn()
+            self._bar = self._drawn(total)
         self._bar.update(self._bar.task_ids[0], description=what, completed=done, total=total)
 
-    def _drawn(self) -> Progress:
+    def _drawn(self, total: int) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -52,6 +52,6 @@ class Bar:
             else (TextColumn(self._title), *share, what, TimeRemainingColumn())
         )
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        bar.add_task("")
+        bar.add_task("", total=total)
         bar.start()
         return bar

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import inspect
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
-from ...errors import InputError, UpstreamError
+from ...errors import InputError, UpstreamError, plain_disk_errors
 from ...types import Outcome, Reply, Request
 from .records import Voice
 
 _FORMAT = 1
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _HOPELESS = (401, 403, 404)  # wrong key, no access, no such model: every call would end so
 _FAILURES = 20  # of one model in a row: it is down, and what others are paid for would be lost
 
@@ -63,7 +61,7 @@ class Ledger:
         self._size = 0
 
     def __enter__(self) -> Ledger:
-        with self._plainly():
+        with plain_disk_errors(self.path):
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
             size = self._read()
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -122,7 +120,7 @@ class Ledger:
 
     def sync(self) -> None:
         """Bring what was written to the disk itself."""
-        with self._plainly():
+        with plain_disk_errors(self.path):
             os.fsync(self._descriptor)
 
     def _passes(self, name: str, error: Exception) -> bool:
@@ -136,7 +134,7 @@ class Ledger:
     def _keep(self, said: Said) -> None:
         line = msgspec.json.encode(said) + b"\n"
         try:
-            with self._plainly():
+            with plain_disk_errors(self.path):
                 try:
                     written = 0
                     while written < len(line):
@@ -173,23 +171,6 @@ class Ledger:
                 self._said[said.key] = said
                 size += len(line)
         return size
-
-    @contextlib.contextmanager
-    def _plainly(self) -> Iterator[None]:
-        """Errors of the disk in one clear line."""
-        try:
-            yield
-        except OSError as error:
-            full = error.errno in _FULL
-            raise InputError(
-                "the disk is full; every answer so far is stored"
-                if full
-                else f"cannot be written: {error.strerror or 'no access'}",
-                where=str(self.path),
-                remedy="make room and run the same command again to go on"
-                if full
-                else "name another file with -o",
-            ) from error
 
 
 async def _sent(voice: Voice, request: Request, sample: int) -> Reply:

@@ -6,7 +6,6 @@ Ref: arXiv:2309.06256 for ratios by block of layers. Nothing here needs torch.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
@@ -20,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from ... import __version__
-from ...errors import InputError
+from ...errors import DISK_FULL, InputError
 from .card import write_companions
 from .check import check, to_check
 from .checkpoint import inodes
@@ -33,8 +32,6 @@ from .result import RESULT, Averaged, TensorResult, content_of, read_result
 
 Progress = Callable[[int, int, str], None]
 """Told bytes of output done, bytes in all, and the tensor at hand."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def average(plan: Plan, *, threads: int | None = None, progress: Progress | None = None) -> Averaged:
@@ -224,7 +221,7 @@ def _allocate(file: int, size: int) -> None:
         try:
             os.posix_fallocate(file, 0, size)
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in DISK_FULL:
                 raise
     os.ftruncate(file, size)
 
@@ -322,7 +319,7 @@ def _full_disk(plan: Plan) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise InputError(
             "the disk is full; what is written is kept",
